@@ -1,0 +1,118 @@
+# enshu: build, test, demo. One non-recursive makefile; objects under build/$(VARIANT)/.
+#
+#   make                 binaries in build/release/bin/
+#   make test            install what is missing, build, run every test
+#   make demo            install what is missing, build, run the bundled drill (KEEP=1 leaves it running)
+#   make check DIRS=unit one part of the tests; make check-one T=tests/unit/test_str.c one file
+#   VARIANT=debug|release|asan|tsan|cov   V=1 shows commands   CC=clang works too
+
+VARIANT ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC = gcc
+VERSION := 0.1.0
+B := build/$(VARIANT)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+Q := $(if $(V),,@)
+
+# ------------------------------------------------------------------------------------------------ flags
+PKGS := libvirt libvirt-qemu yaml-0.1 libuv jansson libsodium sqlite3 libarchive
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Werror
+CPPFLAGS := -Iinclude -I$(B)/gen -D_GNU_SOURCE -DES_VERSION='"$(VERSION)"'
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_debug := -O0 -g3
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -fsanitize=thread
+CFLAGS_cov := -O0 -g --coverage
+CFLAGS := -std=c11 -fPIC $(WARN) $(CFLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
+LDFLAGS := $(filter -fsanitize% --coverage,$(CFLAGS_$(VARIANT))) -Wl,--as-needed $(EXTRA_LDFLAGS)
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+CHECK_LIBS = $(shell pkg-config --libs check 2>/dev/null)
+
+# ------------------------------------------------------------------------------------------------ sources
+# A room is a folder below orchestrator/; the folders named MAINS hold one program each.
+MAINS := enshud enshu nest
+ROOMS := $(filter-out $(MAINS),$(notdir $(patsubst %/,%,$(wildcard orchestrator/*/))))
+ROOM_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard orchestrator/$r/*.c orchestrator/$r/*/*.c)))
+ROOM_OBJ := $(ROOM_SRC:%.c=$(B)/obj/%.o)
+LIB := $(B)/lib/libenshu.a
+MAIN_OBJ = $(patsubst %.c,$(B)/obj/%.o,$(wildcard orchestrator/$1/*.c))
+
+BINS := $(B)/bin/enshu $(B)/bin/enshud $(B)/bin/enshu-nest $(B)/bin/enshu-agent
+TEST_DIRS := unit flow libvirt vm
+TEST_SRC := $(sort $(foreach d,$(TEST_DIRS),$(wildcard tests/$d/test_*.c)))
+TEST_SUPPORT := $(sort $(wildcard tests/support/*.c))
+TEST_NAMES := $(notdir $(TEST_SRC:.c=))
+
+.PHONY: all clean check check-one test demo bench fuzz lint format install deps
+all: $(BINS)
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $<")
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(ROOM_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  AR      $@")
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define PROGRAM
+$(B)/bin/$2: $(call MAIN_OBJ,$1) $(LIB)
+	@mkdir -p $$(@D)
+	$(if $(V),,@echo "  LINK    $$@")
+	$(Q)$(CC) $(CFLAGS) $$^ $(LDFLAGS) $$(LDLIBS) -o $$@
+endef
+$(eval $(call PROGRAM,enshud,enshud))
+$(eval $(call PROGRAM,enshu,enshu))
+$(eval $(call PROGRAM,nest,enshu-nest))
+
+# The agent is static and small, so any Linux guest runs it; always built the same way. glibc's notes that
+# name look-ups need its shared objects are silenced: the agent makes none.
+AGENT_SRC := $(sort $(wildcard agents/*/*.c orchestrator/common/*.c orchestrator/wire/*.c))
+AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/agent/%.o)
+AGENT_CFLAGS := -std=c11 $(WARN) -Os -g -ffunction-sections -fdata-sections
+$(B)/agent/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $< (agent)")
+	$(Q)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/bin/enshu-agent: $(AGENT_OBJ)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -static -s -Wl,--gc-sections -Wl,--no-warnings $^ -l:libuv.a -ljansson -lsodium -lpthread -ldl -o $@
+
+# ------------------------------------------------------------------------------------------------ tests
+# Every tests/DIR/test_NAME.c defines `Suite *NAME_suite(void)`; the runner is generated from the list.
+$(B)/gen/test_main.c: Makefile $(TEST_SRC)
+	@mkdir -p $(@D)
+	@{ echo '#include "../../../tests/support/runner.h"'; \
+	  for f in $(TEST_SRC); do n=$$(basename $$f .c); echo "Suite *$${n#test_}_suite(void);"; done; \
+	  echo 'const struct test_entry test_entries[] = {'; \
+	  for f in $(TEST_SRC); do n=$$(basename $$f .c); d=$$(basename $$(dirname $$f)); \
+	    echo "    {\"$$d\", \"$${n#test_}\", $${n#test_}_suite},"; done; \
+	  echo '    {0, 0, 0}};'; } > $@
+TEST_OBJ := $(TEST_SRC:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
+$(B)/bin/enshu-tests: $(TEST_OBJ) $(B)/gen/test_main.c $(LIB)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_OBJ) $(B)/gen/test_main.c $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
+
+TEST_ENV = ENSHU_BIN=$(abspath $(B)/bin) ENSHU_TOP=$(abspath .)
+check: all $(B)/bin/enshu-tests
+	$(TEST_ENV) $(B)/bin/enshu-tests $(DIRS)
+
+# One test file alone, linked with the rooms only.
+check-one: $(LIB) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
+	@n=$$(basename $(T) .c); n=$${n#test_}; d=$$(basename $$(dirname $(T))); \
+	printf '#include "../../../tests/support/runner.h"\nSuite *%s_suite(void);\nconst struct test_entry test_entries[] = {{"%s", "%s", %s_suite}, {0, 0, 0}};\n' $$n $$d $$n $$n > $(B)/gen-one-$$n.c && mkdir -p $(B)/gen $(B)/bin && mv $(B)/gen-one-$$n.c $(B)/gen/one_$$n.c && \
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o) $(B)/gen/one_$$n.c $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $(B)/bin/one-$$n && \
+	$(TEST_ENV) $(B)/bin/one-$$n
+
+clean:
+	rm -rf build
+
+-include $(ROOM_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(foreach m,$(MAINS),$(patsubst %.o,%.d,$(call MAIN_OBJ,$m)))
