@@ -49,8 +49,9 @@ TEST_SRC := $(sort $(foreach d,$(TEST_DIRS),$(wildcard tests/$d/test_*.c)))
 TEST_SUPPORT := $(sort $(wildcard tests/support/*.c))
 TEST_NAMES := $(notdir $(TEST_SRC:.c=))
 
-.PHONY: all clean check check-one test demo bench fuzz lint format install deps
+.PHONY: all rooms clean check check-one test demo bench fuzz lint format install deps
 all: $(BINS)
+rooms: $(LIB)
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
