@@ -1,46 +1,50 @@
-/* The agent protocol, version 1: pure codec, shared by the core and the guest. No I/O, no
- * clock. [any]
+/* The agent protocol, version 1: pure codec, shared by the core and the guest. [any]
  *
  * One JSON object a line, at most ES_WIRE_LINE_MAX bytes with its newline. Binary data
  * travels as base64.
  *
  * Core to agent:
- *   {"sync": NONCE}                                  after every connect, preceded by an
- * empty line
- *   {"id": N, "op": OP, "args": {…}, "deadline_ms": D, "max_bytes": M}
- *   {"ack": SEQ, "epoch": E}                         every result up to SEQ is durable;
- * the agent forgets it Agent to core:
+ *   {"sync": NONCE}             after every connect, preceded by an empty line
+ *   {"id": N, "op": OP, "args": {...}, "deadline_ms": D, "max_bytes": M}
+ *   {"ack": SEQ, "epoch": E}    every result up to SEQ is durable; the agent forgets it
+ * Agent to core:
  *   {"sync": NONCE, "hello": {"wire": 1, "version": S, "epoch": E, "boot_id": S,
- * "uptime_ms": U, "held": H}}
- *   {"seq": Q, "epoch": E, "id": N, "ok": true, "evidence": {…}, "took_ms": T}
- *   {"seq": Q, "epoch": E, "id": N, "ok": false, "error": {"code": WORD, "text": S},
- * "took_ms": T}
- *   {"id": N, "part": K, "stream": "out"|"err"|"data", "data": BASE64}   chunks before a
- * result; not held
- *   {"beat": U}                                      heartbeat, uptime in ms
+ *                             "uptime_ms": U, "held": H}}
+ *   {"seq": Q, "epoch": E, "id": N, "ok": true, "evidence": {...}, "took_ms": T}
+ *   {"seq": Q, "epoch": E, "id": N, "ok": false, "error": {"code": W, "text": S},
+ *    "took_ms": T}
+ *   {"id": N, "part": K, "stream": "out"|"err"|"data", "data": BASE64}
+ *                               chunks before a result; not held
+ *   {"beat": U}                 heartbeat, uptime in ms
  *
  * Sync: whatever stood in the stream before the answer with the right nonce is noise of
  * an earlier connection; the core discards it without a strike, the agent drops partial
  * input and requests not started. After the hello the agent sends every result it holds
  * (not acknowledged) again, oldest first, then new ones; seq rises by one and never
- * restarts within an epoch. The epoch is 16 hex digits, new when the agent starts. An id
- * the agent has seen in its epoch (finished or running) is not run again: a finished one
- * that is still held is sent again, a running one goes on.
+ * restarts within an epoch. The epoch is 16 hex digits, new when the agent starts.
+ * An id the agent has seen in its epoch (finished or running) is not run again: a
+ * finished one that is still held is sent again, a running one goes on.
  *
- * Ops and their args → evidence:
- *   probe        {"kind": K, …look keys}                       → what agents/probe/K.c
- * documents exec         {"argv": [S…] | "shell": S, "env": {}, "stdin": B64?, "user":
- * S?, "cwd": S?, "keep": bytes} → {"exit": N | "signal": N, "stdout": B64, "stderr": B64,
- * "truncated": B, "timeout": B} put          {"path", "off", "data": B64, "last": B,
- * "mode": "0644"?, "owner": "u:g"?, "mtime_s"?: N, "size": N} written beside and renamed
- * into place at `last`  → {"size": N} get          {"path", "off", "max"} → {"data": B64,
- * "size": N, "eof": B} personalise  {"hostname", "machine_id", "random": B64, "time_us",
- * "nics": [{"mac","address","prefix"}], "gateway": S?, "dns": S?, "hosts": [[ADDR,
- * NAME]…], "accounts": [{"user","hash","create":B}], "files": [{"path","mode","data":
- * B64}]}        → {"done": [S…]}; safe to repeat power        {"do": "off" | "reboot"}
- * sync first            → {} cancel       {"target": ID} → {"found": B} Error codes:
- * "bad-request", "not-found", "denied", "timeout", "limit", "unsupported", "cancelled",
- * "failed".
+ * Ops, their args -> their evidence:
+ *   probe        {"kind": K, ...look keys} -> what agents/probe/K.c documents
+ *   exec         {"argv": [S...] | "shell": S, "env": {}, "stdin": B64?, "user": S?,
+ *                 "cwd": S?, "keep": BYTES}
+ *                -> {"exit": N | "signal": N, "stdout": B64, "stderr": B64,
+ *                    "truncated": B, "timeout": B}
+ *   put          {"path", "off", "data": B64, "last": B, "size": N, "mode": "0644"?,
+ *                 "owner": "user:group"?, "mtime_s": N?} -> {"size": N}
+ *                written beside and renamed into place at `last`
+ *   get          {"path", "off", "max"} -> {"data": B64, "size": N, "eof": B}
+ *   personalise  {"hostname", "machine_id", "random": B64, "time_us", "gateway": S?,
+ *                 "dns": S?, "nics": [{"mac", "address", "prefix"}],
+ *                 "hosts": [[ADDRESS, NAME]...],
+ *                 "accounts": [{"user", "hash", "create": B}],
+ *                 "files": [{"path", "mode", "data": B64}]}
+ *                -> {"done": [S...]}; safe to repeat
+ *   power        {"do": "off" | "reboot"} -> {}; file systems synced first
+ *   cancel       {"target": ID} -> {"found": B}
+ * Error codes: "bad-request", "not-found", "denied", "timeout", "limit", "unsupported",
+ * "cancelled", "failed".
  */
 #ifndef ENSHU_WIRE_H
 #define ENSHU_WIRE_H
