@@ -1,0 +1,170 @@
+/* Judging: verdicts from evidence, and the fold from ledger events to facts and points.
+ *
+ * Pure: time comes in as exercise milliseconds of events, observations as events. The same
+ * fold runs live and in `enshu rescore`: after equal events and an equal final
+ * es_score_advance two folds are equal. Integers only; points are held in thousandths
+ * (mpts). Nothing derived is stored: objectives met, rounds and phases follow from
+ * observations, machine events, clock moves, corrections and time. [any], one thread. */
+#ifndef ENSHU_SCORE_H
+#define ENSHU_SCORE_H
+
+#include "enshu/clock.h"
+#include "enshu/scenario.h"
+#include "enshu/tbl/event.h"
+#include "enshu/tbl/outcome.h"
+
+enum es_outcome {
+#define X(name, number, word) ES_OUTCOME_##name = (number),
+    ES_OUTCOME_MAP(X)
+#undef X
+};
+const char *es_outcome_name(enum es_outcome outcome);
+
+enum es_event_type {
+#define X(name, number, word, fields) ES_EV_##name = (number),
+    ES_EVENT_MAP(X)
+#undef X
+};
+const char *es_event_name(int type); /* NULL for an unknown number */
+
+enum es_machine_event {
+#define X(name, number, word) ES_MEV_##name = (number),
+    ES_MACHINE_EVENT_MAP(X)
+#undef X
+};
+
+struct es_event {
+    int64_t pos;   /* in the ledger, from 1; 0 before it is stored */
+    int64_t ex_ms; /* exercise time */
+    int type;
+    int team;    /* 1…; -1: none */
+    int subject; /* index of the scenario, by type */
+    int a;
+    int64_t b;
+    uint32_t instance; /* machine instance; 0: none. (instance, epoch, seq) is unique */
+    uint64_t epoch;
+    int64_t seq;
+    const char *text; /* JSON object, or NULL */
+};
+
+/* ---- verdicts */
+
+/* Judges evidence against what a probe expects. `look` with ${…} is not needed here;
+ * expectations are expanded through `value`. `baseline` is the evidence kept from
+ * personalise for ES_CMP_CHANGED, or NULL. `why` gets a short text such as
+ * "status is 502, expected 200" (never secret values when `hide`). Hostile evidence
+ * (missing fields, wrong types) is a fail, never a crash; regexes are capped in size of
+ * input. */
+enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
+                         const json_t *baseline,
+                         const char *(*value)(void *ctx, const char *name), void *ctx,
+                         char *why, size_t why_size);
+
+/* ---- the fold */
+
+struct es_score;
+
+/* Called for each derived change, in order of exercise time, from apply or advance. */
+struct es_score_change {
+    int64_t ex_ms;
+    int team;
+    int fact;          /* index, or -1 */
+    bool now;          /* conditions: pass/fail now holds; others: became true */
+    int64_t cause_pos; /* event behind it; 0: time alone */
+};
+typedef void (*es_score_on_change)(void *ctx, const struct es_score_change *change);
+
+int es_score_create(const struct es_scenario *scenario, int team_count,
+                    es_score_on_change on_change, void *ctx, struct es_score **ret_score,
+                    struct es_err *err);
+void es_score_destroy(struct es_score *score);
+
+/* Corrections reach back in time: tell them before the events they touch (a live core
+ * makes a new fold from its ledger when one arrives). Copies. */
+int es_score_correct(struct es_score *score, const struct es_event *event,
+                     struct es_err *err);
+/* Advances to event->ex_ms, then takes the event. Events come in ledger order; ex_ms never
+ * falls. A duplicate observation (instance, epoch, seq not above the last) is ignored. */
+int es_score_apply(struct es_score *score, const struct es_event *event,
+                   struct es_err *err);
+/* Whether an observation is already in: for at-least-once delivery. */
+bool es_score_seen(const struct es_score *score, uint32_t instance, uint64_t epoch,
+                   int64_t seq);
+/* Lets exercise time pass: windows close, rounds end, `for:` is reached. */
+void es_score_advance(struct es_score *score, int64_t ex_ms);
+/* Exercise time of the next change that time alone brings; INT64_MAX: none. */
+int64_t es_score_next_due(const struct es_score *score);
+int64_t es_score_now(const struct es_score *score);
+
+/* ---- what it says */
+
+struct es_condition_state {
+    enum es_outcome raw;     /* the last observation, or of the parts */
+    enum es_outcome outcome; /* after for:, after:, control: */
+    int64_t since_ex_ms;     /* of `outcome` */
+    int64_t observed_ex_ms;  /* -1: never */
+    int64_t held_ms;         /* towards for: */
+    int64_t cause_pos;
+};
+void es_score_condition(const struct es_score *score, int team, int condition,
+                        struct es_condition_state *ret_state);
+
+int64_t es_score_fact_at(const struct es_score *score, int team,
+                         int fact); /* first time; -1 */
+bool es_score_fact_now(const struct es_score *score, int team, int fact);
+
+enum es_objective_status { ES_OBJ_CLOSED, ES_OBJ_OPEN, ES_OBJ_MET, ES_OBJ_MISSED };
+struct es_objective_state {
+    enum es_objective_status status;
+    int64_t met_ex_ms;        /* -1 */
+    int64_t held_ms, open_ms; /* held: time met, time open so far */
+    int64_t mpts;             /* earned, before scaling */
+    int64_t cause_pos;
+    bool overridden;
+    bool started_met;
+};
+void es_score_objective(const struct es_score *score, int team, int objective,
+                        struct es_objective_state *ret_state);
+
+struct es_phase_state {
+    int64_t begun_ex_ms, done_ex_ms; /* -1: not yet */
+    bool stuck, late;                /* beyond `stuck`, beyond `plan` */
+};
+void es_score_phase(const struct es_score *score, int team, int phase,
+                    struct es_phase_state *ret_state);
+
+struct es_service_state {
+    int64_t rounds, passed, failed, waived, unknown; /* rounds closed */
+    int64_t misses_in_a_row, penalties;
+    int64_t mpts;
+    enum es_outcome last;
+};
+void es_score_service(const struct es_score *score, int team, int service,
+                      struct es_service_state *ret_state);
+
+struct es_part_state {
+    const char *name;
+    int64_t earned_mpts, possible_mpts; /* raw; possible up to now for services */
+    int64_t weight;
+    int64_t scaled_mpts; /* weight * 1000 * earned / possible, at least 0 */
+};
+size_t es_score_part_count(const struct es_score *score);
+void es_score_part(const struct es_score *score, int team, size_t part,
+                   struct es_part_state *ret_state);
+int64_t es_score_total_mpts(const struct es_score *score, int team);
+
+/* Every reason for points of a team, in order of time. Text borrows until the next call. */
+struct es_score_reason {
+    int64_t ex_ms, pos; /* pos: ledger event, 0 when time alone decided */
+    const char *part, *what, *text;
+    int64_t mpts;
+};
+int es_score_explain(const struct es_score *score, int team,
+                     void (*each)(void *ctx, const struct es_score_reason *reason),
+                     void *ctx, struct es_err *err);
+/* One object for a team (conditions, objectives, phases, services, parts, total); gives. */
+json_t *es_score_json(const struct es_score *score, int team);
+/* A 64-digit hash over the whole state, to compare two folds. */
+void es_score_digest(const struct es_score *score, char ret_hex[65]);
+
+#endif
