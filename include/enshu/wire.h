@@ -43,6 +43,9 @@
  *                -> {"done": [S...]}; safe to repeat
  *   power        {"do": "off" | "reboot"} -> {}; file systems synced first
  *   cancel       {"target": ID} -> {"found": B}
+ * Numbers are integers; ids, seqs and times lie within 0 … 2^53-1; nonces (at
+ * most 64 bytes), version, boot_id, op and error code are words of [A-Za-z0-9_.+~-]. A line nested deeper than ES_WIRE_DEPTH_MAX, with more than
+ * ES_WIRE_VALUES_MAX values, with an object key twice or with a NUL is not of the protocol.
  * Error codes: "bad-request", "not-found", "denied", "timeout", "limit", "unsupported",
  * "cancelled", "failed".
  */
@@ -65,6 +68,11 @@
     4096 /* results an agent holds for an acknowledgement; past it requests are refused  \
           */
 #define ES_WIRE_DATA_MAX 32768U /* raw bytes in one put, get or part */
+
+#define ES_WIRE_INT_MAX         9007199254740991LL /* 2^53-1: exact in every JSON reader */
+#define ES_WIRE_DEADLINE_MAX_MS 604800000LL        /* a week */
+#define ES_WIRE_DEPTH_MAX       32
+#define ES_WIRE_VALUES_MAX      16384
 
 /* clang-format off */
 #define ES_WIRE_OP_MAP(X) \
@@ -90,9 +98,9 @@ struct es_hello {
 struct es_request {
     int64_t id; /* 1 … 2^53-1 */
     enum es_wire_op op;
-    json_t *args; /* owned by whoever owns the struct */
-    int64_t deadline_ms;
-    int64_t max_bytes;
+    json_t *args;        /* owned by whoever owns the struct; NULL means {} */
+    int64_t deadline_ms; /* 1 … ES_WIRE_DEADLINE_MAX_MS */
+    int64_t max_bytes;   /* of evidence; 0: what fits in a line */
 };
 
 struct es_result {
@@ -134,12 +142,16 @@ void es_wire_msg_finish(struct es_wire_msg *msg);
 
 /* Decodes one line without its newline. ES_EPROTO with the reason; unknown fields are
  * ignored; every field is checked for type and range. The two sides accept different
- * types: `from_agent` says which is meant. */
+ * types: `from_agent` says which is meant. On failure *ret_msg needs no finish and is
+ * zeroed, with one exception: a well-formed request whose op is not known is ES_ENOTSUP
+ * with type and request.id set, so that the agent can answer "unsupported". */
 int es_wire_decode(const char *line, size_t len, bool from_agent,
                    struct es_wire_msg *ret_msg, struct es_err *err);
 
-/* Encoders append one line with newline; ES_ELIMIT when it would be too long (the buffer
- * is then unchanged). */
+/* Encoders append one line with newline; ES_ELIMIT when it would be too long, for the
+ * protocol or for the buffer, ES_ENOMEM, ES_EINVAL when args or evidence is no JSON object
+ * (the buffer is then unchanged, and its status too). Bytes of error_text that are not
+ * UTF-8 are sent as "?". */
 int es_wire_put_sync(struct es_buf *out, const char *nonce,
                      const struct es_hello *hello_or_null);
 int es_wire_put_request(struct es_buf *out, const struct es_request *request);
@@ -152,20 +164,33 @@ int es_wire_put_beat(struct es_buf *out, int64_t uptime_ms);
 /* Cuts a byte stream into lines. */
 struct es_lines {
     struct es_buf buf;
-    bool overlong; /* the current line passed the cap; its rest is being skipped */
+    size_t next;    /* where the next line to hand out starts in buf */
+    size_t partial; /* bytes at the end of buf that are not a whole line yet */
+    bool overlong;  /* the current line passed the cap; its rest is being skipped */
 };
+#define ES_LINES_FEED_MAX (1U << 20)
 void es_lines_init(struct es_lines *lines);
 void es_lines_finish(struct es_lines *lines);
-/* Feeds bytes. Then call es_lines_next until it returns false. ES_ENOMEM, or ES_ELIMIT
- * once for each overlong line. */
+/* Feeds at most ES_LINES_FEED_MAX bytes. Then call es_lines_next until it returns false,
+ * whatever this returns: ES_ELIMIT in the feed that makes a line overlong, ES_ENOMEM when
+ * the line being fed is lost. Either way only that line is dropped. */
 int es_lines_feed(struct es_lines *lines, const char *data, size_t len);
-/* The next whole line, without its newline; borrows until the next call. */
+/* Forgets everything, the unfinished line too: for a connection made anew. */
+void es_lines_reset(struct es_lines *lines);
+/* The next whole line, without its newline; empty lines are skipped. Borrows until the
+ * next call. */
 bool es_lines_next(struct es_lines *lines, const char **ret_line, size_t *ret_len);
 
-/* Base64 (RFC 4648, padded) in JSON strings. */
+/* Base64 (RFC 4648, padded) in JSON strings. NULL when memory is out. */
 json_t *es_base64_json(const void *data, size_t len);
 /* Decodes into `out` (appends). ES_EPROTO when it is not base64, ES_ELIMIT past out's
- * cap. */
+ * cap; `out` is then unchanged. */
 int es_base64_decode(const char *text, size_t len, struct es_buf *out);
+
+/* Makes jansson allocate through es_alloc and es_free, and lets the codec see an
+ * allocation that failed in the middle of a number or a string (jansson itself goes on
+ * with a byte missing). Every main and test program calls it first, before any json_t
+ * exists. */
+void es_wire_use_allocator(void);
 
 #endif
