@@ -1,0 +1,134 @@
+/* Machines and networks on a hypervisor, asynchronously; libvirt behind it, the only room
+ * that includes <libvirt/...>. Message-shaped: plain structs, names and ids; the same
+ * interface can be served by another host.
+ *
+ * Blocking libvirt calls run on workers over at least ES_HYP_CONNECTIONS connections;
+ * libvirt's events arrive on the uv loop. Every call answers once, on the loop, never from
+ * inside the submitting call. A lost connection is re-opened with back-off; calls in
+ * between fail with ES_ECONN. Applying is idempotent: what is there and equal is left.
+ * Every object carries our metadata element
+ *   <enshu:object xmlns:enshu="https://enshu.org/libvirt/1" range= team= node= kind= hash= instance=/>
+ * and nothing without it is ever touched. [loop] */
+#ifndef ENSHU_HYP_H
+#define ENSHU_HYP_H
+
+#include <uv.h>
+
+#include "enshu/plan.h"
+
+#define ES_HYP_CONNECTIONS 4
+
+struct es_hyp;
+
+enum es_hyp_event {
+    ES_HYP_STARTED,
+    ES_HYP_STOPPED, /* shut down by the guest or by us */
+    ES_HYP_CRASHED, /* QEMU ended by itself or was killed, guest panic */
+    ES_HYP_REBOOTED,
+    ES_HYP_SUSPENDED,
+    ES_HYP_RESUMED,
+    ES_HYP_CONNECTED, /* the connection is up (again): reconcile; machine is NULL */
+    ES_HYP_LOST       /* the connection is down; machine is NULL */
+};
+const char *es_hyp_event_name(enum es_hyp_event event);
+
+struct es_hyp_config {
+    const char *uri;
+    const char *accel; /* "kvm" or "tcg" */
+    int connections;   /* 0: ES_HYP_CONNECTIONS */
+    void (*on_event)(void *ctx, const char *machine, enum es_hyp_event event,
+                     const char *detail);
+    void *ctx;
+};
+
+typedef void (*es_hyp_done)(void *ctx, int status, const struct es_err *err);
+
+/* Connects; `on_open` tells the result; on failure the handle is closed by the caller. */
+int es_hyp_open(uv_loop_t *loop, const struct es_hyp_config *config, es_hyp_done on_open,
+                void *ctx, struct es_hyp **ret_hyp, struct es_err *err);
+/* Waits for calls in flight, then frees and calls back. */
+void es_hyp_close(struct es_hyp *hyp, void (*on_closed)(void *ctx), void *ctx);
+
+struct es_hyp_info {
+    struct es_plan_host
+        host; /* memory free for guests now, disk left to 0, logical CPUs */
+    char libvirt_version[24], qemu_version[24], hypervisor[24];
+    bool kvm_advertised;
+};
+int es_hyp_info(struct es_hyp *hyp,
+                void (*on_info)(void *ctx, int status, const struct es_hyp_info *info,
+                                const struct es_err *err),
+                void *ctx);
+
+/* A storage pool of the range: a folder for disks. */
+int es_hyp_pool_apply(struct es_hyp *hyp, const char *range, const char *path,
+                      es_hyp_done done, void *ctx);
+/* qcow2 overlay `name` in the range's pool on `backing` (absolute path of a qcow2), or an
+ * empty disk when NULL. An existing one is kept unless `renew`. */
+int es_hyp_volume_apply(struct es_hyp *hyp, const char *range, const char *name,
+                        const char *backing, int64_t size_bytes, bool renew,
+                        es_hyp_done done, void *ctx);
+int es_hyp_volume_remove(struct es_hyp *hyp, const char *range, const char *name,
+                         es_hyp_done done, void *ctx);
+
+int es_hyp_network_apply(struct es_hyp *hyp, const char *range,
+                         const struct es_plan_network *network, es_hyp_done done,
+                         void *ctx);
+
+/* All that a machine needs beyond its plan. Paths are absolute, on the hypervisor's host. */
+struct es_hyp_machine {
+    const struct es_plan *plan; /* borrows until done */
+    const struct es_plan_machine *machine;
+    const char *kernel, *initrd, *cmdline;
+    const char *disk;       /* the overlay */
+    const char *seed;       /* ISO image with label CIDATA, read-only */
+    const char *channel;    /* Unix socket QEMU listens on for org.enshu.agent.0 */
+    const char *serial_log; /* NULL: none; keeps what the console printed */
+    uint32_t instance;      /* of this machine in this exercise; into the metadata */
+    bool graphics;          /* VNC on a Unix socket only, no TCP */
+};
+int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
+                         es_hyp_done done, void *ctx);
+int es_hyp_machine_stop(struct es_hyp *hyp, const char *name, bool gracefully,
+                        es_hyp_done done, void *ctx);
+int es_hyp_machine_suspend(struct es_hyp *hyp, const char *name, es_hyp_done done,
+                           void *ctx);
+int es_hyp_machine_resume(struct es_hyp *hyp, const char *name, es_hyp_done done,
+                          void *ctx);
+
+enum es_hyp_kind { ES_HYP_MACHINE, ES_HYP_NETWORK, ES_HYP_POOL };
+struct es_hyp_object {
+    enum es_hyp_kind kind;
+    char name[ES_PLAN_NAME_MAX], uuid[37], range[ES_NAME_MAX + 1];
+    int team;
+    char node[ES_NAME_MAX + 1]; /* network name for networks */
+    uint32_t instance;
+    bool running, paused;
+};
+/* What is there of ours, of one range or (NULL) of all. Objects borrow until on_list returns. */
+int es_hyp_list(struct es_hyp *hyp, const char *range,
+                void (*on_list)(void *ctx, int status,
+                                const struct es_hyp_object *objects, size_t count,
+                                const struct es_err *err),
+                void *ctx);
+/* Removes every machine, network, volume and pool of the range; machines in parallel. */
+int es_hyp_range_remove(struct es_hyp *hyp, const char *range, es_hyp_done done,
+                        void *ctx);
+
+/* The serial console as a byte stream. */
+struct es_hyp_console;
+struct es_hyp_console_events {
+    void (*on_data)(void *ctx, const char *data, size_t len);
+    void (*on_end)(void *ctx, const struct es_err *why); /* then the console is gone */
+};
+int es_hyp_console_open(struct es_hyp *hyp, const char *machine,
+                        const struct es_hyp_console_events *events, void *ctx,
+                        struct es_hyp_console **ret_console, struct es_err *err);
+int es_hyp_console_send(struct es_hyp_console *console, const char *data,
+                        size_t len);                       /* ES_EBUSY past 64 KiB */
+void es_hyp_console_close(struct es_hyp_console *console); /* no callback after */
+
+/* Tests: the n-th hypervisor call from the next on fails with ES_EHYP; 0 off. */
+void es_hyp_fail_nth(long n);
+
+#endif
