@@ -33,9 +33,10 @@ int es_err_prefix(struct es_err *err, const char *fmt, ...)
     va_start(args, fmt);
     int n = vsnprintf(err->msg, sizeof err->msg, fmt, args);
     va_end(args);
-    if (n < 0 || (size_t)n >= sizeof err->msg)
+    if (n < 0 || (size_t)n + 3 > sizeof err->msg)
         return err->code;
-    snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old);
+    snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %.*s",
+             (int)sizeof err->msg - n - 3, old);
     return err->code;
 }
 
