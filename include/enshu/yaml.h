@@ -39,8 +39,9 @@ struct es_diag {
                          near name exists */
 };
 
-/* Collected diagnostics, at most ES_DIAGS_MAX kept (errors push out nothing; the rest is
- * counted). */
+/* Collected diagnostics, at most ES_DIAGS_MAX kept: when full, an error takes the place of
+ * the last warning, and the rest is only counted. Zero it before use; everything in it is
+ * copied, so it outlives what it speaks of. `arena.failed` says that memory ran out. */
 struct es_diags {
     struct es_arena arena;
     struct es_diag items[ES_DIAGS_MAX];
@@ -52,7 +53,8 @@ void es_diags_finish(struct es_diags *diags);
 void es_diags_add(struct es_diags *diags, enum es_severity severity, struct es_pos pos,
                   const char *path, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-/* One line each: "file:line:col: error: path: text", sorted by file, line, column. */
+/* One line each: "file:line:col: error: path: text", sorted by file, line, column; then
+ * how many more there were. */
 void es_diags_format(const struct es_diags *diags, struct es_buf *out);
 
 enum es_yaml_type { ES_YAML_NULL, ES_YAML_SCALAR, ES_YAML_LIST, ES_YAML_MAP };
@@ -64,6 +66,7 @@ struct es_yaml {
     const char *key;       /* in a map; else NULL */
     const char *text;      /* scalars; NUL-terminated, NUL inside is an error */
     bool quoted;           /* or a block scalar: surely text */
+    bool flow;             /* a list or map written as […] or {…} */
     struct es_yaml *child; /* first item of a list or map */
     struct es_yaml *next;  /* next sibling */
     size_t count;          /* items */
