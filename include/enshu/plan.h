@@ -2,19 +2,28 @@
  * machines, with names, UUIDs and MAC addresses derived from (range, team, node), so that
  * applying a plan twice changes nothing. Pure. [any]
  *
- * Team 0 is the mould; teams are 1 … N; objects of range scope have team -1. */
+ * Team 0 is the mould; teams are 1 … N; objects of range scope have team -1. The mould has
+ * no NIC on shared networks. On a shared network team N owns slice N; slice 0 is for range
+ * nodes and probers. Without `meet` the ports of teams on it are isolated: they reach the
+ * range's nodes only, no other team and, as the bridge knows only isolated or not, not
+ * their own team's ports there either; a team's machines talk on its team networks. */
 #ifndef ENSHU_PLAN_H
 #define ENSHU_PLAN_H
 
 #include "enshu/scenario.h"
 
-#define ES_PLAN_TEAMS_MAX 1000
-#define ES_PLAN_NAME_MAX  96
+#define ES_PLAN_TEAMS_MAX    1000
+#define ES_PLAN_MACHINES_MAX 20000
+#define ES_PLAN_NAME_MAX     96
+/* What QEMU itself takes beside a machine's memory. */
+#define ES_PLAN_QEMU_BYTES (64LL << 20)
+/* An overlay holds what its machine writes: a plan counts 1/4 of the disk's size. */
+#define ES_PLAN_OVERLAY_SHARE 4
 
 struct es_plan_network {
     char name[ES_PLAN_NAME_MAX]; /* "es-RANGE-t01-office", "es-RANGE-game" */
     char uuid[37];
-    char bridge[16]; /* "es" + 12 hex digits of its UUID; at most 15 bytes */
+    char bridge[16]; /* "es" + 12 hex digits derived from its UUID; at most 15 bytes */
     int team, network;
     bool isolate_teams; /* ports of teams are isolated from each other */
 };
@@ -22,7 +31,7 @@ struct es_plan_network {
 struct es_plan_nic {
     int network;      /* of the scenario */
     int plan_network; /* index in the plan */
-    char mac[18];     /* 52:54:00:…; equal for every team on team networks */
+    char mac[18];     /* 52:…, 40 bits derived; equal for every team on team networks */
     uint32_t addr;
     int prefix;
     bool isolated; /* libvirt port isolation */
@@ -36,8 +45,10 @@ struct es_plan_machine {
     int cpus;
     const struct es_plan_nic *nics;
     size_t nic_count;
-    uint32_t gateway, dns;            /* 0: none */
-    const struct es_name_addr *hosts; /* names it knows */
+    uint32_t gateway, dns; /* 0: none */
+    /* Names it knows: `names` of its networks and the nodes on them (hidden ones only when
+     * it is hidden, probers never). */
+    const struct es_name_addr *hosts;
     size_t host_count;
 };
 
@@ -50,7 +61,7 @@ struct es_plan {
     size_t network_count;
     const struct es_plan_machine *machines; /* by team, then node */
     size_t machine_count;
-    /* what it takes */
+    /* What it takes while the teams run (the mould is then gone, but for its disks). */
     int64_t memory_bytes, disk_bytes;
     int64_t cpus;
 };
@@ -63,8 +74,8 @@ int es_plan_machine_of(const struct es_plan *plan, int team, int node); /* -1: n
 /* The address of a node for a team on its first network (or on `network` >= 0); 0: none. */
 uint32_t es_plan_address(const struct es_plan *plan, int team, int node, int network);
 
-struct es_plan_host { /* what a host has to give */
-    int64_t memory_bytes, disk_bytes;
+struct es_plan_host {                 /* what a host has to give */
+    int64_t memory_bytes, disk_bytes; /* 0: not known, does not bind */
     int64_t cpus;
 };
 /* ES_ECAPACITY with the numbers when the plan cannot fit. Memory and disk bind (a reserve
@@ -76,6 +87,9 @@ int es_plan_dot(const struct es_plan *plan, struct es_buf *out);
 int es_plan_text(const struct es_plan *plan, const struct es_plan_host *host_or_null,
                  struct es_buf *out);
 
+/* "es-RANGE-t01-REST" (without the team for -1); the parts must be names of the language. */
+const char *es_plan_name(char ret_name[ES_PLAN_NAME_MAX], const char *range, int team,
+                         const char *rest);
 /* A version 8 style UUID from the words, by BLAKE2b; equal words, equal UUID. */
 void es_plan_uuid(char ret_uuid[37], const char *kind, const char *range,
                   const char *rest);
