@@ -34,14 +34,19 @@ void es_range_core_close(struct es_range_core *core, void (*on_closed)(void *ctx
 /* One call's way back to its client; implemented by the room control. Exactly one of done
  * and fail is called, once; afterwards the reply is gone. `on_gone` may be set by the
  * callee: the client left or cancelled; the callee must then finish with done or fail soon
- * (it goes nowhere). */
+ * (it goes nowhere); never called from inside progress, done or fail. */
 struct es_reply {
     void (*progress)(struct es_reply *reply, json_t *event); /* takes event */
     void (*done)(struct es_reply *reply, json_t *result);    /* takes result */
     void (*fail)(struct es_reply *reply, const struct es_err *err);
     void (*on_gone)(struct es_reply *reply);
     void *callee; /* the callee's own */
+    /* Flow control for a callee with much to send: past ES_REPLY_FULL_BYTES on the way it
+     * waits until its on_drain (set by the callee) is called. */
+    size_t (*unsent_bytes)(struct es_reply *reply);
+    void (*on_drain)(struct es_reply *reply);
 };
+#define ES_REPLY_FULL_BYTES (256U << 10)
 
 /* Parameters were checked against the table: present, of the type, no unknown ones. */
 #define X(name, function, kind, params, result)                                          \
