@@ -1,0 +1,483 @@
+/* store: what was acknowledged is read back, the chain finds every change, blobs and
+ * evidence, the signature. */
+#include <check.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../support/scratch.h"
+#include "enshu/common/mem.h"
+#include "enshu/store.h"
+
+static const struct es_clock_mark mark = {
+    .boot_id = "8f3a2c1e-0000-4000-8000-0123456789ab",
+    .boottime_ms = 123456,
+    .ex_ms = 1000,
+    .state = ES_CLOCK_RUNNING,
+    .speed_permille = 1000,
+};
+
+static struct es_store *open_ledger(bool create)
+{
+    struct es_store *store = NULL;
+    struct es_err err = {0};
+    int status = es_store_open(scratch_path("ledger"), create, &store, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    return store;
+}
+
+/* Extreme values in every field, so that a swapped or cut column shows. */
+static void make_events(struct es_event *events, size_t count, int64_t from)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t n = from + (int64_t)i;
+        events[i] = (struct es_event){.ex_ms = n * 10,
+                                      .type = 1 + (int)(n % 10),
+                                      .team = (int)(n % 5) - 1,
+                                      .subject = INT32_MAX - (int)n,
+                                      .a = (int)-n,
+                                      .b = INT64_MIN + n,
+                                      .instance = UINT32_MAX - (uint32_t)n,
+                                      .epoch = UINT64_MAX - (uint64_t)n,
+                                      .seq = INT64_MAX - n,
+                                      .text = n % 3 == 0   ? "{\"why\":\"演習\"}"
+                                              : n % 3 == 1 ? ""
+                                                           : NULL};
+    }
+}
+
+static void append(struct es_store *store, size_t count)
+{
+    struct es_event events[64];
+    struct es_err err = {0};
+    ck_assert_uint_le(count, ES_COUNT(events));
+    make_events(events, count, es_store_head(store) + 1);
+    int64_t head = es_store_head(store);
+    int status = es_store_append(store, &mark, events, count, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    ck_assert_int_eq(es_store_head(store), head + (int64_t)count);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(events[i].pos, head + 1 + (int64_t)i);
+}
+
+static int on_event(void *ctx, const struct es_event *event)
+{
+    int64_t *next = ctx;
+    struct es_event want;
+    ck_assert_int_eq(event->pos, *next);
+    make_events(&want, 1, *next);
+    ck_assert_int_eq(event->ex_ms, want.ex_ms);
+    ck_assert_int_eq(event->type, want.type);
+    ck_assert_int_eq(event->team, want.team);
+    ck_assert_int_eq(event->subject, want.subject);
+    ck_assert_int_eq(event->a, want.a);
+    ck_assert_int_eq(event->b, want.b);
+    ck_assert_uint_eq(event->instance, want.instance);
+    ck_assert_uint_eq(event->epoch, want.epoch);
+    ck_assert_int_eq(event->seq, want.seq);
+    ck_assert_pstr_eq(event->text, want.text);
+    (*next)++;
+    return 0;
+}
+
+START_TEST(events_come_back_as_stored)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_clock_mark last;
+    struct es_err err = {0};
+    ck_assert_int_eq(es_store_head(store), 0);
+    ck_assert_int_eq(es_store_last_mark(store, &last), ES_ENOENT);
+    append(store, 1);
+    append(store, 0);
+    for (int i = 0; i < 300; i++)
+        append(store, 40);
+    es_store_close(store);
+
+    store = open_ledger(false);
+    ck_assert_int_eq(es_store_head(store), 12001);
+    ck_assert_int_eq(es_store_last_mark(store, &last), 0);
+    ck_assert_str_eq(last.boot_id, mark.boot_id);
+    ck_assert_int_eq(last.boottime_ms, mark.boottime_ms);
+    ck_assert_int_eq(last.ex_ms, mark.ex_ms);
+    ck_assert_int_eq(last.state, mark.state);
+    static const int64_t starts[] = {1, 2, 41, 42, 43, 5000, 12000, 12001, 12002};
+    for (size_t i = 0; i < ES_COUNT(starts); i++) {
+        int64_t next = starts[i];
+        int status = es_store_read(store, next, i % 2 == 0, on_event, &next, &err);
+        ck_assert_msg(status == 0, "%s", err.msg);
+        ck_assert_int_eq(next, 12002);
+    }
+    es_store_close(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
+static int on_stop(void *ctx, const struct es_event *event)
+{
+    int *calls = ctx;
+    (*calls)++;
+    return event->pos == 3 ? 77 : 0;
+}
+
+START_TEST(a_reader_can_stop)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    int calls = 0;
+    append(store, 10);
+    ck_assert_int_eq(es_store_read(store, 1, true, on_stop, &calls, &err), 77);
+    ck_assert_int_eq(calls, 3);
+    es_store_close(store);
+}
+END_TEST
+
+START_TEST(bad_batches_are_refused_whole)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    struct es_event events[2];
+    make_events(events, 2, 1);
+    events[1].text = "\xff\xfe";
+    ck_assert_int_eq(es_store_append(store, &mark, events, 2, &err), ES_EINVAL);
+    char *huge = es_alloc(ES_STORE_TEXT_MAX + 2);
+    memset(huge, 'x', ES_STORE_TEXT_MAX + 1);
+    huge[ES_STORE_TEXT_MAX + 1] = '\0';
+    events[1].text = huge;
+    ck_assert_int_eq(es_store_append(store, &mark, events, 2, &err), ES_ELIMIT);
+    ck_assert_int_eq(es_store_head(store), 0);
+    huge[ES_STORE_TEXT_MAX] = '\0';
+    ck_assert_int_eq(es_store_append(store, &mark, events, 2, &err), 0);
+    ck_assert_int_eq(es_store_head(store), 2);
+    es_free(huge);
+    static struct es_event many[ES_STORE_BATCH_MAX + 1];
+    ck_assert_int_eq(es_store_append(store, &mark, many, ES_COUNT(many), &err),
+                     ES_ELIMIT);
+    ck_assert_int_eq(es_store_append(store, &mark, many, ES_STORE_BATCH_MAX, &err), 0);
+    struct es_store_check check;
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.chain_ok);
+    ck_assert_int_eq(check.events, ES_STORE_BATCH_MAX + 2);
+    es_store_close(store);
+}
+END_TEST
+
+START_TEST(a_second_process_is_told)
+{
+    struct es_store *store = open_ledger(true);
+    append(store, 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct es_store *second = NULL;
+        struct es_err err = {0};
+        int status = es_store_open(scratch_path("ledger"), true, &second, &err);
+        _exit(status == ES_EBUSY && strstr(err.msg, "another process") != NULL ? 7 : 1);
+    }
+    int wstatus;
+    ck_assert_int_eq(waitpid(pid, &wstatus, 0), pid);
+    ck_assert(WIFEXITED(wstatus));
+    ck_assert_int_eq(WEXITSTATUS(wstatus), 7);
+    append(store, 1);
+    es_store_close(store);
+}
+END_TEST
+
+START_TEST(what_is_no_ledger_is_refused)
+{
+    struct es_store *store = NULL;
+    struct es_err err = {0};
+    ck_assert_int_eq(es_store_open(scratch_path("none"), false, &store, &err), ES_ENOENT);
+    FILE *file = fopen(scratch_path("text"), "w");
+    fputs("not a database at all, but long enough to look at\n", file);
+    fclose(file);
+    ck_assert_int_eq(es_store_open(scratch_path("text"), true, &store, &err),
+                     ES_ECORRUPT);
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(scratch_path("other"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "CREATE TABLE t(x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    ck_assert_int_eq(es_store_open(scratch_path("other"), true, &store, &err),
+                     ES_ECORRUPT);
+    es_store_close(open_ledger(true));
+    ck_assert_int_eq(sqlite3_open(scratch_path("ledger"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    ck_assert_int_eq(es_store_open(scratch_path("ledger"), true, &store, &err),
+                     ES_ENOTSUP);
+    ck_assert_ptr_null(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ changes are found */
+
+static const struct {
+    const char *sql;
+    int64_t bad_pos; /* the first event of the batch that was changed */
+} changes[] = {
+    {"UPDATE event SET a = a + 1 WHERE pos = 25", 21},
+    {"UPDATE event SET text = text || ' ' WHERE pos = 24", 21},
+    {"UPDATE event SET text = NULL WHERE pos = 25", 21},
+    {"UPDATE event SET epoch = 5 WHERE pos = 1", 1},
+    {"DELETE FROM event WHERE pos = 25", 25},
+    {"DELETE FROM batch WHERE id = 2", 11},
+    {"UPDATE batch SET ex_ms = ex_ms + 1 WHERE id = 3", 21},
+    {"UPDATE batch SET boot_id = 'x' WHERE id = 3", 21},
+    {"UPDATE batch SET wall_us = 0 WHERE id = 4", 31},
+    {"UPDATE batch SET last_pos = last_pos - 1 WHERE id = 2", 11},
+    {"UPDATE batch SET hash = zeroblob(32) WHERE id = 2", 11},
+    {"UPDATE batch SET hash = x'00' WHERE id = 2", 11},
+    {"UPDATE ledger SET created_us = created_us + 1", 1},
+};
+
+START_TEST(a_changed_ledger_is_found)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    for (int i = 0; i < 5; i++)
+        append(store, 10);
+    es_store_close(store);
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(scratch_path("ledger"), &db), SQLITE_OK);
+    ck_assert_int_ne(sqlite3_exec(db, changes[_i].sql, NULL, NULL, NULL),
+                     _i < 12 ? SQLITE_OK : -1);
+    ck_assert_int_eq(sqlite3_exec(db,
+                                  "DROP TRIGGER event_stays; DROP TRIGGER event_kept;"
+                                  "DROP TRIGGER batch_stays; DROP TRIGGER batch_kept;",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    if (_i < 12)
+        ck_assert_int_eq(sqlite3_exec(db, changes[_i].sql, NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+
+    store = open_ledger(false);
+    struct es_store_check check;
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert_msg(!check.chain_ok, "%s", changes[_i].sql);
+    ck_assert_int_eq(check.bad_pos, changes[_i].bad_pos);
+    int64_t next = 1;
+    ck_assert_int_eq(es_store_read(store, 1, true, on_event, &next, &err), ES_ECORRUPT);
+    ck_assert_int_le(next, check.bad_pos);
+    es_store_close(store);
+}
+END_TEST
+
+START_TEST(a_changed_tail_stops_the_opening)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    append(store, 10);
+    append(store, 10);
+    es_store_close(store);
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(scratch_path("ledger"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db,
+                                  "DROP TRIGGER event_stays;"
+                                  "UPDATE event SET team = 3 WHERE pos = 20",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    ck_assert_int_eq(es_store_open(scratch_path("ledger"), false, &store, &err),
+                     ES_ECORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "event 11"));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ signature */
+
+START_TEST(the_head_is_signed)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_store_check check;
+    struct es_err err = {0};
+    append(store, 10);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.chain_ok);
+    ck_assert(!check.is_signed);
+    const char *key = scratch_path("key");
+    int status = es_store_sign(store, key, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    struct stat st;
+    ck_assert_int_eq(stat(key, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.is_signed);
+    ck_assert(check.signature_ok);
+    char first_key[65];
+    memcpy(first_key, check.public_key, sizeof first_key);
+
+    append(store, 1);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(!check.is_signed);
+    ck_assert_int_eq(es_store_sign(store, key, &err), 0);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.is_signed && check.signature_ok);
+    ck_assert_str_eq(check.public_key, first_key);
+
+    ck_assert_int_eq(chmod(key, 0644), 0);
+    ck_assert_int_eq(es_store_sign(store, key, &err), ES_EDENIED);
+    ck_assert_int_eq(chmod(key, 0600), 0);
+    ck_assert_int_eq(truncate(key, 10), 0);
+    ck_assert_int_eq(es_store_sign(store, key, &err), ES_ECORRUPT);
+    es_store_close(store);
+
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(scratch_path("ledger"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "UPDATE signature SET signature = zeroblob(64)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    store = open_ledger(false);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.chain_ok && check.is_signed);
+    ck_assert(!check.signature_ok);
+    es_store_close(store);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ blobs */
+
+static bool file_holds(const char *path, const char *needle)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return false;
+    static char bytes[4 << 20];
+    size_t len = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    return memmem(bytes, len, needle, strlen(needle)) != NULL;
+}
+
+START_TEST(blobs_are_kept_and_erased)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    struct es_buf out;
+    es_buf_init(&out, 4096);
+    ck_assert_int_eq(es_store_get_blob(store, "names", &out, &err), ES_ENOENT);
+    ck_assert_int_eq(es_store_put_blob(store, "names", "Sakura-Watanabe", 15, &err), 0);
+    ck_assert_int_eq(es_store_put_blob(store, "names", "Sakura-Takahashi", 16, &err), 0);
+    ck_assert_int_eq(es_store_put_blob(store, "empty", NULL, 0, &err), 0);
+    ck_assert_int_eq(es_store_put_blob(store, "", "x", 1, &err), ES_EINVAL);
+    ck_assert_int_eq(es_store_get_blob(store, "names", &out, &err), 0);
+    ck_assert_str_eq(es_buf_str(&out), "Sakura-Takahashi");
+    es_buf_clear(&out);
+    ck_assert_int_eq(es_store_get_blob(store, "empty", &out, &err), 0);
+    ck_assert_uint_eq(out.len, 0);
+    ck_assert_int_eq(es_store_erase_blob(store, "names", &err), 0);
+    ck_assert_int_eq(es_store_erase_blob(store, "names", &err), ES_ENOENT);
+    ck_assert_int_eq(es_store_get_blob(store, "names", &out, &err), ES_ENOENT);
+    ck_assert(!file_holds(scratch_path("ledger"), "Sakura"));
+    ck_assert(!file_holds(scratch_path("ledger-wal"), "Sakura"));
+    es_buf_finish(&out);
+    es_store_close(store);
+}
+END_TEST
+
+START_TEST(evidence_goes_with_its_batch)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    struct es_buf out;
+    char name[65], lost[65];
+    es_buf_init(&out, 4096);
+    ck_assert_int_eq(es_store_stage_evidence(store, "proof", 5, name, &err), 0);
+    ck_assert_int_eq(es_store_get_blob(store, name, &out, &err), ES_ENOENT);
+    append(store, 1);
+    ck_assert_int_eq(es_store_get_blob(store, name, &out, &err), 0);
+    ck_assert_str_eq(es_buf_str(&out), "proof");
+
+    struct es_event bad = {.text = "\xff"};
+    ck_assert_int_eq(es_store_stage_evidence(store, "proof", 5, lost, &err), 0);
+    ck_assert_str_ne(name, lost);
+    ck_assert_int_eq(es_store_append(store, &mark, &bad, 1, &err), ES_EINVAL);
+    append(store, 1);
+    ck_assert_int_eq(es_store_get_blob(store, lost, &out, &err), ES_ENOENT);
+    es_store_close(store);
+
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(scratch_path("ledger"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "UPDATE blob SET data = x'00'", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    store = open_ledger(false);
+    ck_assert_int_eq(es_store_get_blob(store, name, &out, &err), ES_ECORRUPT);
+    es_buf_finish(&out);
+    es_store_close(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ on the loop */
+
+struct run {
+    struct es_store *store;
+    uv_loop_t loop;
+    struct es_event events[8];
+    int commits;
+};
+
+static void on_commit(void *ctx, int status, const struct es_err *err)
+{
+    struct run *run = ctx;
+    ck_assert_msg(status == 0, "%s", err != NULL ? err->msg : "");
+    run->commits++;
+    ck_assert_int_eq(es_store_head(run->store), run->commits * 8);
+    ck_assert_int_eq(run->events[7].pos, run->commits * 8);
+    if (run->commits == 20)
+        return;
+    make_events(run->events, 8, run->commits * 8 + 1);
+    ck_assert_int_eq(es_store_commit(run->store, &run->loop, &mark, run->events, 8,
+                                     on_commit, run, NULL),
+                     0);
+}
+
+START_TEST(commits_run_beside_the_loop)
+{
+    static struct run run;
+    struct es_err err = {0};
+    ck_assert_int_eq(uv_loop_init(&run.loop), 0);
+    run.store = open_ledger(true);
+    make_events(run.events, 8, 1);
+    ck_assert_int_eq(es_store_commit(run.store, &run.loop, &mark, run.events, 8,
+                                     on_commit, &run, &err),
+                     0);
+    ck_assert_int_eq(es_store_commit(run.store, &run.loop, &mark, run.events, 8,
+                                     on_commit, &run, &err),
+                     ES_EBUSY);
+    ck_assert_int_eq(run.commits, 0);
+    ck_assert_int_eq(uv_run(&run.loop, UV_RUN_DEFAULT), 0);
+    ck_assert_int_eq(run.commits, 20);
+    int64_t next = 1;
+    ck_assert_int_eq(es_store_read(run.store, 1, true, on_event, &next, &err), 0);
+    ck_assert_int_eq(next, 161);
+    es_store_close(run.store);
+    ck_assert_int_eq(uv_loop_close(&run.loop), 0);
+}
+END_TEST
+
+Suite *store_suite(void);
+Suite *store_suite(void)
+{
+    Suite *suite = suite_create("store");
+    TCase *tc = tcase_create("store");
+    tcase_set_timeout(tc, 120);
+    tcase_add_checked_fixture(tc, scratch_make, scratch_remove);
+    tcase_add_test(tc, events_come_back_as_stored);
+    tcase_add_test(tc, a_reader_can_stop);
+    tcase_add_test(tc, bad_batches_are_refused_whole);
+    tcase_add_test(tc, a_second_process_is_told);
+    tcase_add_test(tc, what_is_no_ledger_is_refused);
+    tcase_add_loop_test(tc, a_changed_ledger_is_found, 0, (int)ES_COUNT(changes));
+    tcase_add_test(tc, a_changed_tail_stops_the_opening);
+    tcase_add_test(tc, the_head_is_signed);
+    tcase_add_test(tc, blobs_are_kept_and_erased);
+    tcase_add_test(tc, evidence_goes_with_its_batch);
+    tcase_add_test(tc, commits_run_beside_the_loop);
+    suite_add_tcase(suite, tc);
+    return suite;
+}
