@@ -78,7 +78,7 @@ int record_read(struct nest *nest); /* ES_ENOENT when there is none */
 /* In the forked child: leaves the caller's namespaces. In a user namespace the ids are
  * mapped by `space_map_ids`, called in the parent when `ask_fd` speaks. */
 int space_leave(struct nest *nest, int ask_fd, int answer_fd, struct es_err *err);
-int space_map_ids(const struct nest *nest, pid_t child, struct es_err *err);
+int space_map_ids(pid_t child, struct es_err *err);
 int space_check(const struct nest *nest, struct es_err *err);
 int space_enter(const struct nest *nest, pid_t pid, struct es_err *err);
 /* Calls `each` for every process in the recorded network namespace but this one. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,53 +19,16 @@
 #include <unistd.h>
 
 #include "enshu/common/str.h"
-
-struct range {
-    long start, count;
-};
-
-/* The largest range of a file like /etc/subuid for this user (by name or number). */
-static struct range subordinate(const char *file, uid_t uid)
-{
-    struct range best = {0, 0};
-    const struct passwd *pw = getpwuid(uid);
-    char number[24], line[512];
-    snprintf(number, sizeof number, "%lu", (unsigned long)uid);
-    FILE *f = fopen(file, "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        char *first = strchr(line, ':');
-        char *second = first != NULL ? strchr(first + 1, ':') : NULL;
-        if (second == NULL)
-            continue;
-        *first = '\0';
-        if (!es_str_eq(line, number) && !(pw != NULL && es_str_eq(line, pw->pw_name)))
-            continue;
-        struct range r = {strtol(first + 1, NULL, 10), strtol(second + 1, NULL, 10)};
-        if (r.count > best.count)
-            best = r;
-    }
-    if (f != NULL)
-        fclose(f);
-    return best;
-}
+#include "enshu/idmap.h"
 
 int space_check(const struct nest *nest, struct es_err *err)
 {
+    struct es_idmap map;
     if (!nest->user_ns)
         return 0;
-    if (access("/usr/bin/newuidmap", X_OK) != 0)
-        return es_err_set(err, ES_ENOENT,
-                          "newuidmap is missing; as root: apt-get install uidmap");
-    struct range u = subordinate("/etc/subuid", nest->uid);
-    struct range g = subordinate("/etc/subgid", nest->uid);
-    const struct passwd *pw = getpwuid(nest->uid);
-    if (u.count < 2 || g.count < 2)
-        return es_err_set(
-            err, ES_EDENIED,
-            "user %s has no subordinate ids in /etc/subuid and /etc/subgid; "
-            "as root: usermod --add-subuids 100000-165535 --add-subgids "
-            "100000-165535 %s",
-            pw != NULL ? pw->pw_name : "?", pw != NULL ? pw->pw_name : "NAME");
+    int rc = es_idmap_find(&map, err);
+    if (rc != 0)
+        return rc;
     if (access("/dev/net/tun", R_OK | W_OK) != 0)
         return es_err_set(err, ES_EDENIED,
                           "/dev/net/tun cannot be opened by this user (%s), so machines "
@@ -76,35 +38,11 @@ int space_check(const struct nest *nest, struct es_err *err)
     return 0;
 }
 
-static int run_map(const char *tool, pid_t child, unsigned long own, struct range r,
-                   struct es_err *err)
+int space_map_ids(pid_t child, struct es_err *err)
 {
-    char pid[16], id[24], start[24], count[24];
-    snprintf(pid, sizeof pid, "%d", (int)child);
-    snprintf(id, sizeof id, "%lu", own);
-    snprintf(start, sizeof start, "%ld", r.start);
-    snprintf(count, sizeof count, "%ld", r.count);
-    pid_t helper = fork();
-    if (helper == 0) {
-        execlp(tool, tool, pid, "0", id, "1", "1", start, count, (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    if (helper < 0 || waitpid(helper, &status, 0) != helper || status != 0)
-        return es_err_set(err, ES_EDENIED,
-                          "%s could not map the ids %ld+%ld; check /etc/subuid, "
-                          "/etc/subgid and that %s is setuid root",
-                          tool, r.start, r.count, tool);
-    return 0;
-}
-
-int space_map_ids(const struct nest *nest, pid_t child, struct es_err *err)
-{
-    int rc = run_map("newuidmap", child, nest->uid, subordinate("/etc/subuid", nest->uid),
-                     err);
-    return rc != 0 ? rc
-                   : run_map("newgidmap", child, nest->gid,
-                             subordinate("/etc/subgid", nest->uid), err);
+    struct es_idmap map;
+    int rc = es_idmap_find(&map, err);
+    return rc != 0 ? rc : es_idmap_apply(&map, child, err);
 }
 
 static int raise_loopback(void)
@@ -118,8 +56,7 @@ static int raise_loopback(void)
     return rc;
 }
 
-static int enter_user_ns(const struct nest *nest, int ask_fd, int answer_fd,
-                         struct es_err *err)
+static int enter_user_ns(int ask_fd, int answer_fd, struct es_err *err)
 {
     char byte = 0;
     if (unshare(CLONE_NEWUSER) != 0)
@@ -134,20 +71,20 @@ static int enter_user_ns(const struct nest *nest, int ask_fd, int answer_fd,
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return es_err_set(err, ES_EDENIED, "cannot become root of the namespace: %s",
                           strerror(errno));
-    (void)nest;
     return 0;
 }
 
 int space_leave(struct nest *nest, int ask_fd, int answer_fd, struct es_err *err)
 {
     if (nest->user_ns) {
-        int rc = enter_user_ns(nest, ask_fd, answer_fd, err);
+        struct es_idmap map;
+        int rc = es_idmap_find(&map, err);
+        if (rc == 0)
+            rc = enter_user_ns(ask_fd, answer_fd, err);
         if (rc != 0)
             return rc;
-        struct range u = subordinate("/etc/subuid", nest->uid);
-        struct range g = subordinate("/etc/subgid", nest->uid);
-        nest->qemu_uid = u.count >= QEMU_ID ? QEMU_ID : (uid_t)u.count;
-        nest->qemu_gid = g.count >= QEMU_ID ? QEMU_ID : (gid_t)g.count;
+        nest->qemu_uid = map.uid_count >= QEMU_ID ? QEMU_ID : (uid_t)map.uid_count;
+        nest->qemu_gid = map.gid_count >= QEMU_ID ? QEMU_ID : (gid_t)map.gid_count;
     } else {
         nest->qemu_uid = nest->qemu_gid = QEMU_ID;
     }

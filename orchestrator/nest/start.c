@@ -103,7 +103,7 @@ static int wait_ready(const struct nest *nest, pid_t child, struct wires *w,
                 line[strcspn(line, "\n")] = '\0';
                 return es_err_set(err, ES_EHYP, "%s", line);
             }
-            int rc = space_map_ids(nest, child, err);
+            int rc = space_map_ids(child, err);
             if (rc != 0 || write(w->answer[1], "y", 1) != 1)
                 return rc != 0 ? rc : es_err_set(err, ES_EIO, "the supervisor has gone");
         } else if (daemon_answers(nest, 30000)) {
