@@ -113,6 +113,13 @@ check-one: $(LIB) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o) $(B)/gen/one_$$n.c $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $(B)/bin/one-$$n && \
 	$(TEST_ENV) $(B)/bin/one-$$n
 
+# ------------------------------------------------------------------------------------------------ numbers
+# Each tests/bench/bench_NAME.c is a program of its own that prints a table and JSON.
+$(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
+
 clean:
 	rm -rf build
 

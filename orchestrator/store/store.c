@@ -9,7 +9,7 @@
 #include "store_inner.h"
 
 /* Blocks that a full disk cannot take from us; given back by unlinking the file. */
-int make_reserve(struct es_store *store, struct es_err *err)
+static int make_reserve(struct es_store *store, struct es_err *err)
 {
     const char *path = store->reserve_path;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -68,8 +68,6 @@ static int check_tail(struct es_store *store, struct es_err *err)
 
 static int open_store(struct es_store *store, bool create, struct es_err *err)
 {
-    randombytes_buf(store->id, ID_BYTES);
-    store->created_us = wall_us();
     int status = db_open(store, create, err);
     if (status < 0)
         return status;
@@ -87,12 +85,9 @@ static int open_store(struct es_store *store, bool create, struct es_err *err)
     return 0;
 }
 
-int es_store_open(const char *path, bool create, struct es_store **ret_store,
-                  struct es_err *err)
+static int make_store(const char *path, bool create, const unsigned char id[ID_BYTES],
+                      int64_t created_us, struct es_store **ret_store, struct es_err *err)
 {
-    ES_ASSERT(path != NULL && path[0] != '\0');
-    if (sodium_init() < 0)
-        return es_err_set(err, ES_EINTERNAL, "libsodium cannot be initialised");
     struct es_store *store = es_calloc(1, sizeof *store);
     if (store == NULL)
         return es_err_nomem(err);
@@ -100,6 +95,8 @@ int es_store_open(const char *path, bool create, struct es_store **ret_store,
     ES_ASSERT(rc == 0);
     rc = uv_mutex_init(&store->state_lock);
     ES_ASSERT(rc == 0);
+    memcpy(store->id, id, ID_BYTES);
+    store->created_us = created_us;
     store->path = es_strdup(path);
     store->reserve_path = es_asprintf("%s-reserve", path);
     int status = 0;
@@ -113,6 +110,23 @@ int es_store_open(const char *path, bool create, struct es_store **ret_store,
     }
     *ret_store = store;
     return 0;
+}
+
+int create_store(const char *path, const unsigned char id[ID_BYTES], int64_t created_us,
+                 struct es_store **ret_store, struct es_err *err)
+{
+    return make_store(path, true, id, created_us, ret_store, err);
+}
+
+int es_store_open(const char *path, bool create, struct es_store **ret_store,
+                  struct es_err *err)
+{
+    ES_ASSERT(path != NULL && path[0] != '\0');
+    if (sodium_init() < 0)
+        return es_err_set(err, ES_EINTERNAL, "libsodium cannot be initialised");
+    unsigned char id[ID_BYTES];
+    randombytes_buf(id, sizeof id);
+    return make_store(path, create, id, wall_us(), ret_store, err);
 }
 
 void es_store_close(struct es_store *store)

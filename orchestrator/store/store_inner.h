@@ -148,7 +148,9 @@ bool signature_fits(const struct signature *signature, const struct es_store *st
                     const struct batch *head);
 
 /* ---- store.c */
-int make_reserve(struct es_store *store, struct es_err *err);
+/* Makes a ledger with a given identity. */
+int create_store(const char *path, const unsigned char id[ID_BYTES], int64_t created_us,
+                 struct es_store **ret_store, struct es_err *err);
 
 /* ---- reader.c: whole batches in order, verified */
 struct chunk {
