@@ -143,7 +143,7 @@ static int make_debian_tree(struct build *b, struct es_err *err)
                         "--customize-hook=cp %s/run.sh \"$1/run.sh\"; chroot \"$1\" "
                         "/bin/sh /run.sh; rm \"$1/run.sh\"",
                         b->work);
-    const char *text = "exec mmdebstrap --mode=unshare --format=directory \"$@\" "
+    const char *text = "HOME=/ exec mmdebstrap --mode=unshare --format=directory \"$@\" "
                        "sources/*";
     if (include == NULL || variant == NULL || proxy == NULL || hook == NULL)
         return es_err_nomem(err);

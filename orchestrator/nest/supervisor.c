@@ -75,6 +75,8 @@ static _Noreturn void finish(struct supervisor *s, int code)
         kill(nest->libvirtd, SIGTERM);
     if (space_kill_all(nest) != 0)
         es_log_error("some processes of the nest do not end; look at them with ps");
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
     tidy(nest);
     exit(code);
 }
