@@ -3,7 +3,7 @@
 /* clang-format off */
 #define ES_EVENT_MAP(X)                                                                              \
     X(CREATED,  1, "created",  "text: {scenario, hash, range, teams:[{id,title}], nodes…}")          \
-    X(CLOCK,    2, "clock",    "a: new es_clock_state; b: speed permille; text: {by, reason}?")      \
+    X(CLOCK,    2, "clock",    "a: new es_clock_state; b: speed permille; seq: exercise time jumped to (ex_ms: left), 0: no jump; text: {by, reason}?") \
     X(OBSERVED, 3, "observed", "team, subject: condition, a: outcome, instance, epoch, seq; text: {why, evidence}? on change") \
     X(MACHINE,  4, "machine",  "team, subject: node, a: es_machine_event, instance; text: {cause}?") \
     X(INTENT,   5, "intent",   "team, subject: node, b: effect id; text: {what, by}")                \

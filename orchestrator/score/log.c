@@ -1,0 +1,89 @@
+/* The reasons that the state does not tell afterwards: rounds, penalties, corrections.
+ * Rounds alike that follow each other are one line. */
+#include "fold.h"
+
+static struct reason *append(struct es_score *score)
+{
+    if (score->log_count == score->log_cap) {
+        size_t cap = score->log_cap == 0 ? 64 : score->log_cap * 2;
+        struct reason *log = es_grow(score->log, cap, sizeof *log);
+        if (log == NULL) {
+            score->failed = true;
+            return NULL;
+        }
+        score->log = log;
+        score->log_cap = cap;
+    }
+    struct reason *reason = &score->log[score->log_count++];
+    *reason = (struct reason){.ex_ms = score->now_ms};
+    return reason;
+}
+
+void log_round(struct es_score *score, int team, int service, int verdict, int64_t round)
+{
+    const struct es_service *def = &score->model.scenario->services[service];
+    struct service_state *state = &team_of(score, team)->services[service];
+    int64_t pos = team_of(score, team)->conds[def->condition].cause;
+    int64_t mpts = verdict == ROUND_PASS ? def->points * 1000 : 0;
+    if (state->last_reason >= 0) {
+        struct reason *last = &score->log[state->last_reason];
+        ES_ASSERT(last->team == team && last->subject == service);
+        if (last->verdict == verdict && last->pos == pos && last->last + 1 == round) {
+            last->last = round;
+            last->mpts += mpts;
+            return;
+        }
+    }
+    struct reason *reason = append(score);
+    if (reason == NULL)
+        return;
+    reason->kind = REASON_ROUNDS;
+    reason->team = team;
+    reason->subject = service;
+    reason->verdict = verdict;
+    reason->pos = pos;
+    reason->mpts = mpts;
+    reason->first = reason->last = round;
+    state->last_reason = (int64_t)score->log_count - 1;
+}
+
+void log_penalty(struct es_score *score, int team, int service)
+{
+    const struct es_service *def = &score->model.scenario->services[service];
+    struct reason *reason = append(score);
+    if (reason == NULL)
+        return;
+    reason->kind = REASON_PENALTY;
+    reason->team = team;
+    reason->subject = service;
+    reason->pos = team_of(score, team)->conds[def->condition].cause;
+    reason->mpts = -def->sla_penalty * 1000;
+}
+
+int log_points(struct es_score *score, int team, int part, int64_t mpts, int64_t pos,
+               const char *text)
+{
+    char *copy = es_strdup(text);
+    struct reason *reason = copy != NULL ? append(score) : NULL;
+    if (reason == NULL) {
+        es_free(copy);
+        score->failed = true;
+        return ES_ENOMEM;
+    }
+    reason->kind = REASON_POINTS;
+    reason->team = team;
+    reason->subject = part;
+    reason->pos = pos;
+    reason->mpts = mpts;
+    reason->text = copy;
+    return 0;
+}
+
+void log_finish(struct es_score *score)
+{
+    for (size_t i = 0; i < score->log_count; i++)
+        es_free(score->log[i].text);
+    es_free(score->log);
+    score->log = NULL;
+    score->log_count = score->log_cap = 0;
+}
