@@ -1,0 +1,224 @@
+/* Commands that need no core: they use the rooms scenario and plan directly. */
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "enshu/common/mem.h"
+#include "enshu/common/str.h"
+
+#define OUTPUT_MAX (64U << 20)
+
+static const char *severity_name(enum es_severity severity)
+{
+    return severity == ES_SEV_ERROR ? "error" : "warning";
+}
+
+static json_t *diag_json(const struct es_diag *diag)
+{
+    return json_pack("{s:s, s:s*, s:i, s:i, s:s*, s:s*}", "severity",
+                     severity_name(diag->severity), "file", diag->pos.file, "line",
+                     diag->pos.line, "column", diag->pos.col, "path", diag->path, "text",
+                     diag->text);
+}
+
+/* One file's diagnostics to `report`, for --json. */
+static void report_file(json_t *report, const char *file, const struct es_diags *diags,
+                        int status, const struct es_err *err)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < diags->count; i++)
+        json_array_append_new(list, diag_json(&diags->items[i]));
+    json_t *item =
+        json_pack("{s:s, s:b, s:I, s:I, s:o}", "file", file, "valid", status == 0,
+                  "errors", (json_int_t)diags->error_count, "warnings",
+                  (json_int_t)diags->warning_count, "diagnostics", list);
+    if (item != NULL && status != 0 && status != ES_ESCENARIO)
+        json_object_set_new(item, "error", json_string(err->msg));
+    json_array_append_new(report, item);
+}
+
+static void print_diags(FILE *file, bool is_tty, const struct es_diags *diags)
+{
+    struct es_buf text;
+    es_buf_init(&text, OUTPUT_MAX);
+    es_diags_format(diags, &text);
+    out_bytes(file, is_tty, es_buf_str(&text), text.len);
+    es_buf_finish(&text);
+}
+
+/* Loads; gives the scenario when there is one. */
+static int load(const char *file, struct es_diags *diags, struct es_scenario **ret,
+                struct es_err *err)
+{
+    memset(diags, 0, sizeof *diags);
+    *ret = NULL;
+    return es_scenario_load(file, diags, ret, err);
+}
+
+static void say_counts(const struct es_diags *diags, FILE *file)
+{
+    size_t all = diags->error_count + diags->warning_count;
+    if (all > diags->count)
+        fprintf(file, "… and %zu more\n", all - diags->count);
+}
+
+int check_scenario(struct cli *cli, const char *file, struct es_err *err)
+{
+    struct es_diags diags;
+    struct es_scenario *scenario;
+    int rc = load(file, &diags, &scenario, err);
+    print_diags(stderr, cli->tty_err, &diags);
+    say_counts(&diags, stderr);
+    if (rc == ES_ESCENARIO)
+        es_err_set(err, rc, "%s has %zu error%s", file, diags.error_count,
+                   diags.error_count == 1 ? "" : "s");
+    es_scenario_destroy(scenario);
+    es_diags_finish(&diags);
+    return rc;
+}
+
+static int validate_one(struct cli *cli, const char *file, json_t *report,
+                        struct es_err *err)
+{
+    struct es_diags diags;
+    struct es_scenario *scenario;
+    int rc = load(file, &diags, &scenario, err);
+    if (report != NULL) {
+        report_file(report, file, &diags, rc, err);
+    } else {
+        print_diags(stdout, cli->tty_out, &diags);
+        say_counts(&diags, stdout);
+        if (rc == 0)
+            printf("%s: valid%s\n", file,
+                   diags.warning_count > 0 ? ", with warnings" : "");
+        else if (rc != ES_ESCENARIO)
+            printf("%s: %s\n", file, err->msg);
+    }
+    es_scenario_destroy(scenario);
+    es_diags_finish(&diags);
+    return rc;
+}
+
+int run_validate(struct cli *cli, struct es_err *err)
+{
+    int worst = 0, bad = 0;
+    json_t *report = cli->json ? json_array() : NULL;
+    for (int i = 0; i < cli->arg_count; i++) {
+        struct es_err why = {0};
+        int rc = validate_one(cli, cli->args[i], report, &why);
+        bad += rc != 0;
+        /* The scenario's own errors say more than a file that is missing. */
+        if (rc != 0 && worst != ES_ESCENARIO)
+            worst = rc;
+    }
+    if (report != NULL)
+        out_json(report);
+    json_decref(report);
+    if (worst != 0)
+        es_err_set(err, worst, "%d of %d scenario%s not valid", bad, cli->arg_count,
+                   cli->arg_count == 1 ? " is" : "s are");
+    return worst;
+}
+
+/* Memory and disk of this host as the plan may use them. */
+static void look_at_host(struct es_plan_host *host)
+{
+    char line[128];
+    long long kib;
+    memset(host, 0, sizeof *host);
+    host->cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1)
+            host->memory_bytes = kib * 1024;
+    if (file != NULL)
+        fclose(file);
+    char state[1024];
+    struct statvfs fs;
+    if (es_range_default_state(state, sizeof state, NULL) != 0)
+        return;
+    /* The folder may not be there yet: its nearest parent is on the same disk. */
+    while (statvfs(state, &fs) != 0 && strrchr(state, '/') != NULL && state[1] != '\0')
+        *(strrchr(state, '/') == state ? state + 1 : strrchr(state, '/')) = '\0';
+    if (statvfs(state, &fs) == 0)
+        host->disk_bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
+}
+
+static int show_plan(struct cli *cli, const struct es_plan *plan, struct es_err *err)
+{
+    struct es_plan_host host;
+    struct es_buf text;
+    look_at_host(&host);
+    int rc = 0;
+    if (cli->json) {
+        json_t *json = es_plan_json(plan, &host);
+        if (json == NULL)
+            return es_err_nomem(err);
+        out_json(json);
+        json_decref(json);
+    } else {
+        es_buf_init(&text, OUTPUT_MAX);
+        bool dot = cli->opt[OPT_dot] != NULL;
+        rc = dot ? es_plan_dot(plan, &text) : es_plan_text(plan, &host, &text);
+        if (rc == 0)
+            fwrite(es_buf_str(&text), 1, text.len, stdout);
+        else
+            es_err_nomem(err);
+        es_buf_finish(&text);
+    }
+    return rc != 0 ? rc : es_plan_fits(plan, &host, err);
+}
+
+int run_plan(struct cli *cli, struct es_err *err)
+{
+    struct es_diags diags;
+    struct es_scenario *scenario;
+    struct es_plan *plan = NULL;
+    int64_t teams;
+    int rc = option_int(cli, OPT_teams, 1, ES_PLAN_TEAMS_MAX, 1, &teams, err);
+    if (rc != 0)
+        return rc;
+    rc = load(cli->args[0], &diags, &scenario, err);
+    print_diags(stderr, cli->tty_err, &diags);
+    say_counts(&diags, stderr);
+    if (rc == ES_ESCENARIO)
+        es_err_set(err, rc, "%s has %zu error%s", cli->args[0], diags.error_count,
+                   diags.error_count == 1 ? "" : "s");
+    if (rc == 0) {
+        const char *range = cli->opt[OPT_range];
+        rc = es_plan_make(scenario, range != NULL ? range : scenario->name, (int)teams,
+                          true, &plan, err);
+    }
+    if (rc == 0)
+        rc = show_plan(cli, plan, err);
+    es_plan_destroy(plan);
+    es_scenario_destroy(scenario);
+    es_diags_finish(&diags);
+    return rc;
+}
+
+int run_schema(struct cli *cli, struct es_err *err)
+{
+    (void)cli;
+    json_t *schema = es_scenario_schema();
+    if (schema == NULL)
+        return es_err_nomem(err);
+    out_json(schema);
+    json_decref(schema);
+    return 0;
+}
+
+int run_reference(struct cli *cli, struct es_err *err)
+{
+    (void)cli;
+    struct es_buf text;
+    es_buf_init(&text, OUTPUT_MAX);
+    int rc = es_scenario_reference(&text);
+    if (rc == 0)
+        fwrite(es_buf_str(&text), 1, text.len, stdout);
+    else
+        es_err_nomem(err);
+    es_buf_finish(&text);
+    return rc;
+}

@@ -1,0 +1,151 @@
+/* The commands and their options: parsing, help and completion come from here. */
+#include "cli.h"
+
+const struct cli_option cli_options[OPT_COUNT] = {
+#define X(name, arg, text) {#name, arg, text},
+    CLI_OPTION_MAP(X)
+#undef X
+};
+
+#define CORE " socket state json help"
+#define MANY CLI_ARGS_MAX
+
+/* clang-format off */
+const struct cli_command cli_commands[] = {
+    /* scenarios, without a core */
+    {"validate", "FILE...", "check scenarios",
+     "Prints every problem at once as path:line:col: error: key: text. A folder stands for\n"
+     "the scenario.yaml in it. Exit code 65 when there is an error; warnings alone are 0.",
+     "enshu validate scenarios/city-hall\n"
+     "enshu validate --json drill.yaml",
+     "json help", 1, MANY, false, run_validate},
+    {"plan", "FILE", "show what a scenario needs",
+     "Networks, machines, addresses and sizes for N teams, and the capacity needed against\n"
+     "what this host has.",
+     "enshu plan scenarios/city-hall --teams 4\n"
+     "enshu plan scenarios/city-hall --teams 2 --dot | dot -Tsvg > plan.svg",
+     "teams range json dot help", 1, 1, false, run_plan},
+    {"schema", "", "print the JSON Schema of the scenario language",
+     "For editors: begin a scenario with\n"
+     "  # yaml-language-server: $schema=enshu.schema.json",
+     "enshu schema > enshu.schema.json",
+     "help", 0, 0, false, run_schema},
+    {"reference", "", "print the reference of the scenario language",
+     "Markdown, made from the same tables as the checks.",
+     "enshu reference | less",
+     "help", 0, 0, false, run_reference},
+    /* images */
+    {"image build", "NAME", "build a guest image from its recipe",
+     "Built once and cached by a hash of all that goes in. `up` builds what it needs by\n"
+     "itself; building ahead saves the wait.",
+     "enshu image build debian-12\n"
+     "enshu image build debian-12 --packages nginx,php-fpm",
+     "packages force" CORE, 1, 1, false, run_image_build},
+    {"image list", "", "list the images in the cache", "",
+     "enshu image list",
+     CORE, 0, 0, false, run_image_list},
+    {"image rm", "DIGEST", "remove an image from the cache",
+     "DIGEST as `image list` shows it; a beginning that fits only one is enough.",
+     "enshu image rm 3f9a2c",
+     CORE, 1, 1, false, run_image_rm},
+    /* a range's life */
+    {"up", "FILE", "bring up a range",
+     "Checks and plans the scenario, builds missing images, starts every machine and waits\n"
+     "until all are ready. Run it again after a failure: only what is missing is done.\n"
+     "The exercise's clock stands until `enshu start`.",
+     "enshu up scenarios/city-hall --teams 2\n"
+     "enshu up drill.yaml --teams 4 --range monday --accel tcg",
+     "teams range accel" CORE, 1, 1, false, run_up},
+    {"status", "[RANGE]", "show ranges, machines and scores",
+     "",
+     "enshu status\n"
+     "enshu status monday --json",
+     "range lang" CORE, 0, 1, false, run_status},
+    {"watch", "[RANGE]", "follow a range live: teams by objectives, clock, machines",
+     "Redrawn on every change; plain lines when standard output is no terminal. Ctrl-C ends.",
+     "enshu watch\n"
+     "enshu watch monday --lang ja",
+     "range lang" CORE, 0, 1, false, run_watch},
+    {"start", "[RANGE]", "start the exercise's clock", "",
+     "enshu start\nenshu start monday --by mori",
+     "range by" CORE, 0, 1, false, run_start},
+    {"pause", "[RANGE]", "pause the clock", "",
+     "enshu pause --reason lunch",
+     "range by reason" CORE, 0, 1, false, run_pause},
+    {"resume", "[RANGE]", "let the clock run on", "",
+     "enshu resume",
+     "range by reason" CORE, 0, 1, false, run_resume},
+    {"stop", "[RANGE]", "end the exercise",
+     "The clock never runs again; the ledger's head is signed. Machines stay until `down`.",
+     "enshu stop --reason 'time is up'",
+     "range by reason" CORE, 0, 1, false, run_stop},
+    {"exec", "MACHINE -- COMMAND [ARGUMENT...]", "run a command inside a machine",
+     "MACHINE is TEAM/NODE: t1/web or 1/web. Ends with the command's exit code, 128 plus the\n"
+     "number of the signal that ended it, or 75 when it took too long.",
+     "enshu exec t1/web -- systemctl status nginx\n"
+     "enshu exec t1/web --shell -- 'grep -c POST /var/log/nginx/*.log'\n"
+     "enshu exec 2/pc --user mori --timeout 5m -- ./update.sh",
+     "range user timeout stdin shell" CORE, 1, MANY, true, run_exec},
+    {"console", "MACHINE", "open a machine's serial console",
+     "Ctrl-] leaves it.",
+     "enshu console t1/web",
+     "range socket state help", 1, 1, false, run_console},
+    {"reset", "MACHINE|TEAM", "put a machine or a team's machines back to the start",
+     "A reset is recorded and never wins a point.",
+     "enshu reset t1/web\n"
+     "enshu reset 2",
+     "range" CORE, 1, 1, false, run_reset},
+    /* judging */
+    {"score", "[RANGE]", "show the scoreboard", "",
+     "enshu score\nenshu score monday --team 1",
+     "range team lang" CORE, 0, 1, false, run_score},
+    {"score explain", "TEAM", "name the event behind each point of a team", "",
+     "enshu score explain 1",
+     "range" CORE, 1, 1, false, run_score_explain},
+    {"rescore", "[RANGE]", "compute the scores again from the ledger",
+     "Exit code 74 when they differ from the live ones.",
+     "enshu rescore",
+     "range" CORE, 0, 1, false, run_rescore},
+    {"correct", "points|override|void SUBJECT", "correct the score, with a reason",
+     "  points TEAM --points N          add or take points\n"
+     "  override OBJECTIVE --team N --met yes|no\n"
+     "                                  decide an objective by hand\n"
+     "  void CONDITION|NODE|span [--team N] [--from TIME --to TIME]\n"
+     "                                  what was observed does not count\n"
+     "Corrections are events of the ledger like any other; nothing is erased.",
+     "enshu correct points 2 --points 10 --reason 'found it before the inject'\n"
+     "enshu correct override cut-c2 --team 1 --met yes --reason 'seen by the instructor'\n"
+     "enshu correct void span --from 12m --to 20m --reason 'power failure'",
+     "range team points met from to by reason" CORE, 2, 2, false, run_correct},
+    {"ledger export", "[RANGE]", "write the ledger as JSON lines", "",
+     "enshu ledger export monday > monday.jsonl",
+     "range output" CORE, 0, 1, false, run_ledger_export},
+    {"ledger verify", "[RANGE]", "check the ledger's chain and signature",
+     "Exit code 74 when it is damaged.",
+     "enshu ledger verify",
+     "range" CORE, 0, 1, false, run_ledger_verify},
+    {"rehearse", "FILE", "prove a scenario playable on real machines",
+     "Brings up one team, finds every condition as it should be at first, runs sabotage and\n"
+     "solutions, sees each condition both ways and writes a certificate. Exit code 1 names\n"
+     "what is not proved.",
+     "enshu rehearse scenarios/city-hall",
+     "accel keep" CORE, 1, 1, false, run_rehearse},
+    {"down", "[RANGE]", "take a range down",
+     "Removes its machines, networks and disks; the ledger is kept.",
+     "enshu down\nenshu down monday",
+     "range" CORE, 0, 1, false, run_down},
+    {"gc", "", "remove leftovers of ranges that are gone", "",
+     "enshu gc",
+     CORE, 0, 0, false, run_gc},
+    {"shutdown", "", "end the core; machines go on", "",
+     "enshu shutdown",
+     CORE, 0, 0, false, run_shutdown},
+    {"help", "[COMMAND | exit-codes | methods]", "help on a command", "",
+     "enshu help up\n"
+     "enshu help exit-codes",
+     "help", 0, 2, false, run_help},
+    {"version", "", "versions of this program and of the running core", "",
+     "enshu version",
+     CORE, 0, 0, false, run_version},
+    {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, false, NULL}};
+/* clang-format on */
