@@ -120,6 +120,14 @@ $(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(LIB)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
 
+# ------------------------------------------------------------------------------------------------ taste
+# Who may include what, banned functions, form; then that these checks find planted violations.
+lint:
+	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/lint.sh
+	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/selftest.sh
+format:
+	$(Q)clang-format -i $$(find orchestrator agents include tests -name '*.[ch]')
+
 clean:
 	rm -rf build
 
