@@ -76,6 +76,8 @@ $(eval $(call PROGRAM,nest,enshu-nest))
 # The agent is static and small, so any Linux guest runs it; always built the same way. glibc's notes that
 # name look-ups need its shared objects are silenced: the agent makes none.
 AGENT_SRC := $(sort $(wildcard agents/*/*.c orchestrator/common/*.c orchestrator/wire/*.c))
+# Debian 12 names the static library libuv_a.a, later ones libuv.a.
+UV_STATIC := $(if $(wildcard /usr/lib/*/libuv_a.a),-luv_a,-l:libuv.a)
 AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/agent/%.o)
 AGENT_CFLAGS := -std=c11 $(WARN) -Os -g -ffunction-sections -fdata-sections
 $(B)/agent/%.o: %.c Makefile
@@ -85,7 +87,19 @@ $(B)/agent/%.o: %.c Makefile
 $(B)/bin/enshu-agent: $(AGENT_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) -static -s -Wl,--gc-sections -Wl,--no-warnings $^ -l:libuv.a -ljansson -lsodium -lpthread -ldl -o $@
+	$(Q)$(CC) -static -s -Wl,--gc-sections -Wl,--no-warnings $^ $(UV_STATIC) -ljansson -lsodium -lpthread -ldl -o $@
+
+# The agent's parts for tests, and the agent as an ordinary program of this variant (sanitizers), for tests on the
+# host.
+AGENT_LIB := $(B)/lib/libagent.a
+$(AGENT_LIB): $(patsubst %.c,$(B)/obj/%.o,$(filter-out agents/agent/main.c,$(wildcard agents/*/*.c)))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  AR      $@")
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(B)/bin/enshu-agent-host: $(B)/obj/agents/agent/main.o $(AGENT_LIB) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
 
 # ------------------------------------------------------------------------------------------------ tests
 # Every tests/DIR/test_NAME.c defines `Suite *NAME_suite(void)`; the runner is generated from the list.
@@ -98,19 +112,20 @@ $(B)/gen/test_main.c: Makefile $(TEST_SRC)
 	    echo "    {\"$$d\", \"$${n#test_}\", $${n#test_}_suite},"; done; \
 	  echo '    {0, 0, 0}};'; } > $@
 TEST_OBJ := $(TEST_SRC:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
-$(B)/bin/enshu-tests: $(TEST_OBJ) $(B)/gen/test_main.c $(LIB)
+$(B)/bin/enshu-tests: $(TEST_OBJ) $(B)/gen/test_main.c $(AGENT_LIB) $(LIB) | $(B)/bin/enshu-agent-host
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_OBJ) $(B)/gen/test_main.c $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_OBJ) $(B)/gen/test_main.c $(AGENT_LIB) $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
 
 TEST_ENV = ENSHU_BIN=$(abspath $(B)/bin) ENSHU_TOP=$(abspath .)
 check: all $(B)/bin/enshu-tests
 	$(TEST_ENV) $(B)/bin/enshu-tests $(DIRS)
 
-# One test file alone, linked with the rooms only.
-check-one: $(LIB) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
+# One test file alone, linked with the rooms only (and the agent's parts when it is a test of the agent).
+ONE_AGENT := $(if $(findstring agent,$(T)),$(AGENT_LIB))
+check-one: $(LIB) $(ONE_AGENT) $(if $(ONE_AGENT),$(B)/bin/enshu-agent-host) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o)
 	@n=$$(basename $(T) .c); n=$${n#test_}; d=$$(basename $$(dirname $(T))); \
 	printf '#include "../../../tests/support/runner.h"\nSuite *%s_suite(void);\nconst struct test_entry test_entries[] = {{"%s", "%s", %s_suite}, {0, 0, 0}};\n' $$n $$d $$n $$n > $(B)/gen-one-$$n.c && mkdir -p $(B)/gen $(B)/bin && mv $(B)/gen-one-$$n.c $(B)/gen/one_$$n.c && \
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o) $(B)/gen/one_$$n.c $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $(B)/bin/one-$$n && \
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o) $(B)/gen/one_$$n.c $(ONE_AGENT) $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $(B)/bin/one-$$n && \
 	$(TEST_ENV) $(B)/bin/one-$$n
 
 # ------------------------------------------------------------------------------------------------ numbers
@@ -120,15 +135,7 @@ $(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(LIB)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
 
-# ------------------------------------------------------------------------------------------------ taste
-# Who may include what, banned functions, form; then that these checks find planted violations.
-lint:
-	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/lint.sh
-	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/selftest.sh
-format:
-	$(Q)clang-format -i $$(find orchestrator agents include tests -name '*.[ch]')
-
 clean:
 	rm -rf build
 
--include $(ROOM_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(foreach m,$(MAINS),$(patsubst %.o,%.d,$(call MAIN_OBJ,$m)))
+-include $(ROOM_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(wildcard $(B)/obj/agents/*/*.d) $(TEST_OBJ:.o=.d) $(foreach m,$(MAINS),$(patsubst %.o,%.d,$(call MAIN_OBJ,$m)))

@@ -98,8 +98,8 @@ static json_t *durable(const char *path, int64_t total, size_t batch)
     int64_t took = now_us() - began;
     es_store_close(store);
     double per_s = rate(total, took);
-    fprintf(stderr, "  durable, batches of %-5zu %12.0f events/s %10.1f us/batch\n",
-            batch, per_s, (double)took * (double)batch / (double)total);
+    fprintf(stderr, "  durable, batches of %-5zu %12.0f events/s %10.1f us/batch\n", batch,
+            per_s, (double)took * (double)batch / (double)total);
     return json_pack("{s:I, s:I, s:f}", "batch", (json_int_t)batch, "events",
                      (json_int_t)total, "events_per_s", per_s);
 }
@@ -148,9 +148,9 @@ int main(int argc, char **argv)
     double plain = read_all(store, false, "read", on_event, &sum);
     double verified = read_all(store, true, "read + verify", on_event, &sum);
     es_store_close(store);
-    json_t *result =
-        json_pack("{s:o, s:I, s:f, s:f}", "durable", rows, "events", (json_int_t)total,
-                  "read_events_per_s", plain, "read_verify_events_per_s", verified);
+    json_t *result = json_pack("{s:o, s:I, s:f, s:f}", "durable", rows, "events",
+                               (json_int_t)total, "read_events_per_s", plain,
+                               "read_verify_events_per_s", verified);
     json_dumpf(result, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(result);
