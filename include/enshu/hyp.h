@@ -17,6 +17,8 @@
 #include "enshu/plan.h"
 
 #define ES_HYP_CONNECTIONS 4
+/* How long a machine may take to shut down when asked to, before it is destroyed. */
+#define ES_HYP_STOP_MS 10000
 
 struct es_hyp;
 

@@ -1,0 +1,338 @@
+/* Objects as libvirt's XML. Machines are small and plain: q35, direct kernel boot, virtio
+ * everywhere, no USB, no balloon, no display unless asked for; what a fork needs equal in
+ * mould and clone (machine type, CPU model, devices) is fixed here. */
+#include "describe.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "xml.h"
+
+#define TB_CACHE_MIB "32"
+
+struct object {
+    const char *kind, *range, *node;
+    int team;
+    uint32_t instance;
+};
+
+static void write_metadata(struct es_xml *x, const struct object *object,
+                           const char *hash)
+{
+    es_xml_open(x, "metadata");
+    es_xml_open(x, "enshu:object");
+    es_xml_attr(x, "xmlns:enshu", ES_HYP_NS);
+    es_xml_attr(x, "range", object->range);
+    es_xml_attr_int(x, "team", object->team);
+    es_xml_attr(x, "node", object->node);
+    es_xml_attr(x, "kind", object->kind);
+    es_xml_attr(x, "hash", hash);
+    es_xml_attr_int(x, "instance", object->instance);
+    es_xml_close(x);
+    es_xml_close(x);
+}
+
+static void hash_of(const struct es_buf *buf, char ret_hash[33])
+{
+    unsigned char d[16];
+    crypto_generichash(d, sizeof d, (const unsigned char *)es_buf_str(buf), buf->len,
+                       NULL, 0);
+    sodium_bin2hex(ret_hash, 33, d, sizeof d);
+}
+
+static int finish(struct es_xml *x, const char *what, struct es_err *err)
+{
+    int rc = es_xml_finish(x);
+    if (rc == ES_ENOMEM)
+        return es_err_nomem(err);
+    if (rc != 0)
+        return es_err_set(err, rc, "%s cannot be described to libvirt: %s", what,
+                          rc == ES_EINVAL ? "a value holds control bytes or is not UTF-8"
+                                          : "its description is too long");
+    return 0;
+}
+
+/* ------------------------------------------------------------------ machines */
+
+static void write_boot(struct es_xml *x, const struct es_hyp_machine *spec, bool is_test)
+{
+    es_xml_open(x, "os");
+    es_xml_open(x, "type");
+    if (!is_test) {
+        es_xml_attr(x, "arch", "x86_64");
+        /* libvirt puts the canonical name in its place, so a restart keeps it. */
+        es_xml_attr(x, "machine", "q35");
+    }
+    es_xml_text(x, "hvm");
+    es_xml_close(x);
+    if (spec->kernel != NULL)
+        es_xml_text_element(x, "kernel", spec->kernel);
+    if (spec->initrd != NULL)
+        es_xml_text_element(x, "initrd", spec->initrd);
+    if (spec->cmdline != NULL)
+        es_xml_text_element(x, "cmdline", spec->cmdline);
+    es_xml_close(x);
+}
+
+/* TCG has no host CPU to pass on: a fixed model that it emulates whole. */
+static void write_cpu(struct es_xml *x, bool kvm)
+{
+    es_xml_open(x, "features");
+    es_xml_element(x, "acpi", NULL);
+    es_xml_element(x, "apic", NULL);
+    if (!kvm) {
+        es_xml_open(x, "tcg");
+        es_xml_open(x, "tb-cache");
+        es_xml_attr(x, "unit", "MiB");
+        es_xml_text(x, TB_CACHE_MIB);
+        es_xml_close(x);
+        es_xml_close(x);
+    }
+    es_xml_close(x);
+    es_xml_open(x, "cpu");
+    if (kvm) {
+        es_xml_attr(x, "mode", "host-passthrough");
+        es_xml_attr(x, "migratable", "on");
+    } else {
+        es_xml_attr(x, "mode", "custom");
+        es_xml_attr(x, "match", "exact");
+        es_xml_attr(x, "check", "none");
+        es_xml_text_element(x, "model", "Westmere");
+        es_xml_element(x, "feature", "policy", "require", "name", "rdrand", NULL);
+    }
+    es_xml_close(x);
+}
+
+static void write_disk(struct es_xml *x, const char *path, const char *format,
+                       const char *target, bool readonly)
+{
+    es_xml_open(x, "disk");
+    es_xml_attr(x, "type", "file");
+    es_xml_attr(x, "device", "disk");
+    if (readonly)
+        es_xml_element(x, "driver", "name", "qemu", "type", format, NULL);
+    else
+        es_xml_element(x, "driver", "name", "qemu", "type", format, "cache", "unsafe",
+                       "discard", "unmap", NULL);
+    es_xml_element(x, "source", "file", path, NULL);
+    es_xml_element(x, "target", "dev", target, "bus", "virtio", NULL);
+    if (readonly)
+        es_xml_element(x, "readonly", NULL);
+    es_xml_close(x);
+}
+
+static void write_nics(struct es_xml *x, const struct es_hyp_machine *spec)
+{
+    for (size_t i = 0; i < spec->machine->nic_count; i++) {
+        const struct es_plan_nic *nic = &spec->machine->nics[i];
+        es_xml_open(x, "interface");
+        es_xml_attr(x, "type", "network");
+        es_xml_element(x, "mac", "address", nic->mac, NULL);
+        es_xml_element(x, "source", "network",
+                       spec->plan->networks[nic->plan_network].name, NULL);
+        es_xml_element(x, "model", "type", "virtio", NULL);
+        if (nic->isolated)
+            es_xml_element(x, "port", "isolated", "yes", NULL);
+        es_xml_close(x);
+    }
+}
+
+static void write_console(struct es_xml *x, const struct es_hyp_machine *spec)
+{
+    es_xml_open(x, "serial");
+    es_xml_attr(x, "type", "pty");
+    if (spec->serial_log != NULL)
+        es_xml_element(x, "log", "file", spec->serial_log, "append", "on", NULL);
+    es_xml_element(x, "target", "port", "0", NULL);
+    es_xml_close(x);
+    es_xml_open(x, "console");
+    es_xml_attr(x, "type", "pty");
+    es_xml_element(x, "target", "type", "serial", "port", "0", NULL);
+    es_xml_close(x);
+}
+
+static void write_channel(struct es_xml *x, const char *path)
+{
+    es_xml_element(x, "controller", "type", "virtio-serial", "index", "0", NULL);
+    es_xml_open(x, "channel");
+    es_xml_attr(x, "type", "unix");
+    es_xml_element(x, "source", "mode", "bind", "path", path, NULL);
+    es_xml_element(x, "target", "type", "virtio", "name", "org.enshu.agent.0", NULL);
+    es_xml_close(x);
+}
+
+static void write_display(struct es_xml *x, bool graphics)
+{
+    es_xml_open(x, "video");
+    es_xml_element(x, "model", "type", graphics ? "vga" : "none", NULL);
+    es_xml_close(x);
+    if (!graphics)
+        return;
+    es_xml_open(x, "graphics");
+    es_xml_attr(x, "type", "vnc");
+    es_xml_element(x, "listen", "type", "socket", NULL);
+    es_xml_close(x);
+}
+
+static void write_devices(struct es_xml *x, const struct es_hyp_machine *spec,
+                          bool is_test)
+{
+    es_xml_open(x, "devices");
+    if (spec->disk != NULL)
+        write_disk(x, spec->disk, "qcow2", "vda", false);
+    if (spec->seed != NULL)
+        write_disk(x, spec->seed, "raw", "vdb", true);
+    write_nics(x, spec);
+    if (!is_test) {
+        es_xml_element(x, "controller", "type", "usb", "model", "none", NULL);
+        write_console(x, spec);
+        if (spec->channel != NULL)
+            write_channel(x, spec->channel);
+        write_display(x, spec->graphics);
+        es_xml_open(x, "rng");
+        es_xml_attr(x, "model", "virtio");
+        es_xml_open(x, "backend");
+        es_xml_attr(x, "model", "random");
+        es_xml_text(x, "/dev/urandom");
+        es_xml_close(x);
+        es_xml_close(x);
+    }
+    es_xml_element(x, "memballoon", "model", "none", NULL);
+    es_xml_close(x);
+}
+
+static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
+                          const char *accel, bool is_test, const char *hash)
+{
+    const struct es_plan_machine *m = spec->machine;
+    const struct object object = {"machine", spec->plan->range,
+                                  spec->plan->scenario->nodes[m->node].name, m->team,
+                                  spec->instance};
+    bool kvm = strcmp(accel, "kvm") == 0;
+    char number[24];
+    es_xml_open(x, "domain");
+    es_xml_attr(x, "type", is_test ? "test" : kvm ? "kvm" : "qemu");
+    es_xml_text_element(x, "name", m->name);
+    es_xml_text_element(x, "uuid", m->uuid);
+    write_metadata(x, &object, hash);
+    es_xml_open(x, "memory");
+    es_xml_attr(x, "unit", "b");
+    snprintf(number, sizeof number, "%" PRId64, m->memory_bytes);
+    es_xml_text(x, number);
+    es_xml_close(x);
+    snprintf(number, sizeof number, "%d", m->cpus);
+    es_xml_text_element(x, "vcpu", number);
+    write_boot(x, spec, is_test);
+    if (!is_test)
+        write_cpu(x, kvm);
+    es_xml_element(x, "clock", "offset", "utc", NULL);
+    es_xml_text_element(x, "on_poweroff", "destroy");
+    es_xml_text_element(x, "on_reboot", "restart");
+    es_xml_text_element(x, "on_crash", "destroy");
+    write_devices(x, spec, is_test);
+    es_xml_close(x);
+}
+
+int es_hyp_machine_xml(const struct es_hyp_machine *spec, const char *accel, bool is_test,
+                       struct es_buf *out, char ret_hash[33], struct es_err *err)
+{
+    char hash[33] = "";
+    int rc = 0;
+    /* Once for the hash, once with it. */
+    for (int round = 0; rc == 0 && round < 2; round++) {
+        struct es_xml x;
+        es_buf_clear(out);
+        es_xml_init(&x, out);
+        write_machine(&x, spec, accel, is_test, hash);
+        rc = finish(&x, spec->machine->name, err);
+        if (round == 0)
+            hash_of(out, hash);
+    }
+    if (rc == 0)
+        memcpy(ret_hash, hash, sizeof hash);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ networks, disks */
+
+/* No <forward> and no <ip>: a bridge that the host has no address on. */
+static void write_network(struct es_xml *x, const struct object *object,
+                          const struct es_plan_network *network, const char *hash)
+{
+    es_xml_open(x, "network");
+    es_xml_text_element(x, "name", network->name);
+    es_xml_text_element(x, "uuid", network->uuid);
+    write_metadata(x, object, hash);
+    es_xml_element(x, "bridge", "name", network->bridge, "stp", "off", "delay", "0",
+                   NULL);
+    es_xml_close(x);
+}
+
+int es_hyp_network_xml(const char *range, const struct es_plan_network *network,
+                       const char *node, struct es_buf *out, char ret_hash[33],
+                       struct es_err *err)
+{
+    const struct object object = {"network", range, node, network->team, 0};
+    char hash[33] = "";
+    int rc = 0;
+    for (int round = 0; rc == 0 && round < 2; round++) {
+        struct es_xml x;
+        es_buf_clear(out);
+        es_xml_init(&x, out);
+        write_network(&x, &object, network, hash);
+        rc = finish(&x, network->name, err);
+        if (round == 0)
+            hash_of(out, hash);
+    }
+    if (rc == 0)
+        memcpy(ret_hash, hash, sizeof hash);
+    return rc;
+}
+
+int es_hyp_pool_xml(const char *range, const char *path, struct es_buf *out,
+                    struct es_err *err)
+{
+    char name[ES_PLAN_NAME_MAX], uuid[37];
+    struct es_xml x;
+    es_hyp_pool_name(name, range);
+    es_plan_uuid(uuid, "pool", range, "");
+    es_xml_init(&x, out);
+    es_xml_open(&x, "pool");
+    es_xml_attr(&x, "type", "dir");
+    es_xml_text_element(&x, "name", name);
+    es_xml_text_element(&x, "uuid", uuid);
+    es_xml_open(&x, "target");
+    es_xml_text_element(&x, "path", path);
+    es_xml_close(&x);
+    es_xml_close(&x);
+    return finish(&x, name, err);
+}
+
+int es_hyp_volume_xml(const char *name, const char *backing, int64_t size_bytes,
+                      struct es_buf *out, struct es_err *err)
+{
+    char number[24];
+    struct es_xml x;
+    snprintf(number, sizeof number, "%" PRId64, size_bytes);
+    es_xml_init(&x, out);
+    es_xml_open(&x, "volume");
+    es_xml_text_element(&x, "name", name);
+    es_xml_open(&x, "capacity");
+    es_xml_attr(&x, "unit", "bytes");
+    es_xml_text(&x, number);
+    es_xml_close(&x);
+    es_xml_open(&x, "target");
+    es_xml_element(&x, "format", "type", "qcow2", NULL);
+    es_xml_text_element(&x, "compat", "1.1");
+    es_xml_close(&x);
+    if (backing != NULL) {
+        es_xml_open(&x, "backingStore");
+        es_xml_text_element(&x, "path", backing);
+        es_xml_element(&x, "format", "type", "qcow2", NULL);
+        es_xml_close(&x);
+    }
+    es_xml_close(&x);
+    return finish(&x, name, err);
+}
