@@ -13,7 +13,7 @@
 
 #define LIMIT_MS 60000
 
-static void fill_scenario(struct world *w)
+static void fill_scenario(struct hyp_world *w)
 {
     w->networks[0] = (struct es_network){
         .name = "office", .net = 0x0a140000, .prefix = 24, .gateway = -1, .dns = -1};
@@ -43,7 +43,7 @@ static void fill_scenario(struct world *w)
                                        .nodes_count = 3};
 }
 
-void world_init(struct world *w)
+void hw_init(struct hyp_world *w)
 {
     memset(w, 0, sizeof *w);
     fill_scenario(w);
@@ -55,18 +55,18 @@ void world_init(struct world *w)
 static void on_event(void *ctx, const char *machine, enum es_hyp_event event,
                      const char *detail)
 {
-    struct world *w = ctx;
-    if (w->event_count == WORLD_EVENTS_MAX)
+    struct hyp_world *w = ctx;
+    if (w->event_count == HW_EVENTS_MAX)
         return;
-    struct world_event *e = &w->events[w->event_count++];
+    struct hyp_world_event *e = &w->events[w->event_count++];
     e->event = event;
     snprintf(e->machine, sizeof e->machine, "%s", machine != NULL ? machine : "");
     snprintf(e->detail, sizeof e->detail, "%s", detail != NULL ? detail : "");
 }
 
-void world_done(void *ctx, int status, const struct es_err *err)
+void hw_done(void *ctx, int status, const struct es_err *err)
 {
-    struct world *w = ctx;
+    struct hyp_world *w = ctx;
     ck_assert_int_gt(w->pending, 0);
     w->pending--;
     w->status = status;
@@ -76,7 +76,7 @@ void world_done(void *ctx, int status, const struct es_err *err)
     ck_assert_int_eq(w->err.code, status);
 }
 
-static bool nothing_pending(struct world *w)
+static bool nothing_pending(struct hyp_world *w)
 {
     return w->pending == 0;
 }
@@ -91,7 +91,7 @@ static void on_timer_closed(uv_handle_t *handle)
     handle->data = NULL;
 }
 
-void world_wait_for(struct world *w, bool (*is_true)(struct world *w))
+void hw_wait_for(struct hyp_world *w, bool (*is_true)(struct hyp_world *w))
 {
     bool late = false;
     uv_timer_t timer;
@@ -106,12 +106,12 @@ void world_wait_for(struct world *w, bool (*is_true)(struct world *w))
     ck_assert_msg(!late, "the hypervisor did not answer within %d s", LIMIT_MS / 1000);
 }
 
-void world_wait(struct world *w)
+void hw_wait(struct hyp_world *w)
 {
-    world_wait_for(w, nothing_pending);
+    hw_wait_for(w, nothing_pending);
 }
 
-bool world_saw(struct world *w, const char *machine, enum es_hyp_event event)
+bool hw_saw(struct hyp_world *w, const char *machine, enum es_hyp_event event)
 {
     for (size_t i = 0; i < w->event_count; i++)
         if (strcmp(w->events[i].machine, machine) == 0 && w->events[i].event == event)
@@ -122,19 +122,19 @@ bool world_saw(struct world *w, const char *machine, enum es_hyp_event event)
 static const char *awaited_machine;
 static enum es_hyp_event awaited_event;
 
-static bool saw_awaited(struct world *w)
+static bool saw_awaited(struct hyp_world *w)
 {
-    return world_saw(w, awaited_machine, awaited_event);
+    return hw_saw(w, awaited_machine, awaited_event);
 }
 
-void world_wait_event(struct world *w, const char *machine, enum es_hyp_event event)
+void hw_wait_event(struct hyp_world *w, const char *machine, enum es_hyp_event event)
 {
     awaited_machine = machine;
     awaited_event = event;
-    world_wait_for(w, saw_awaited);
+    hw_wait_for(w, saw_awaited);
 }
 
-void world_open(struct world *w, const char *uri)
+void hw_open(struct hyp_world *w, const char *uri)
 {
     struct es_hyp_config config = {
         .uri = uri, .accel = "tcg", .on_event = on_event, .ctx = w};
@@ -142,12 +142,12 @@ void world_open(struct world *w, const char *uri)
     int rc;
     snprintf(w->uri, sizeof w->uri, "%s", uri);
     w->pending++;
-    rc = es_hyp_open(&w->loop, &config, world_done, w, &w->hyp, &err);
+    rc = es_hyp_open(&w->loop, &config, hw_done, w, &w->hyp, &err);
     ck_assert_msg(rc == 0, "%s", err.msg);
-    world_wait(w);
+    hw_wait(w);
 }
 
-void world_open_test(struct world *w, const char *node_xml)
+void hw_open_test(struct hyp_world *w, const char *node_xml)
 {
     char path[96], uri[160];
     snprintf(path, sizeof path, "%s/node.xml", w->dir);
@@ -156,11 +156,11 @@ void world_open_test(struct world *w, const char *node_xml)
     ck_assert_int_ge(fputs(node_xml, f), 0);
     ck_assert_int_eq(fclose(f), 0);
     snprintf(uri, sizeof uri, "test://%s", path);
-    world_open(w, uri);
+    hw_open(w, uri);
     ck_assert_msg(w->status == 0, "%s", w->err.msg);
 }
 
-void world_make_plan(struct world *w, const char *range, int teams)
+void hw_make_plan(struct hyp_world *w, const char *range, int teams)
 {
     struct es_err err = {0};
     es_plan_destroy(w->plan);
@@ -177,21 +177,21 @@ static int remove_one(const char *path, const struct stat *sb, int type, struct 
     return remove(path);
 }
 
-static bool is_closed(struct world *w)
+static bool is_closed(struct hyp_world *w)
 {
     return w->hyp == NULL;
 }
 
 static void on_closed(void *ctx)
 {
-    ((struct world *)ctx)->hyp = NULL;
+    ((struct hyp_world *)ctx)->hyp = NULL;
 }
 
-void world_finish(struct world *w)
+void hw_finish(struct hyp_world *w)
 {
     if (w->hyp != NULL)
         es_hyp_close(w->hyp, on_closed, w);
-    world_wait_for(w, is_closed);
+    hw_wait_for(w, is_closed);
     es_plan_destroy(w->plan);
     es_free(w->objects);
     ck_assert_int_eq(uv_loop_close(&w->loop), 0); /* no handle is left */
@@ -201,46 +201,46 @@ void world_finish(struct world *w)
 
 /* ------------------------------------------------------------------ calls */
 
-static int answer(struct world *w, int rc)
+static int answer(struct hyp_world *w, int rc)
 {
     if (rc != 0) {
         w->pending--;
         w->status = rc;
         es_err_set(&w->err, rc, "%s", es_status_text(rc));
     }
-    world_wait(w);
+    hw_wait(w);
     return w->status;
 }
 
-int world_network(struct world *w, size_t network)
+int hw_network(struct hyp_world *w, size_t network)
 {
     w->pending++;
     return answer(w, es_hyp_network_apply(w->hyp, w->plan->range,
-                                          &w->plan->networks[network], world_done, w));
+                                          &w->plan->networks[network], hw_done, w));
 }
 
-int world_start(struct world *w, const struct es_hyp_machine *spec)
+int hw_start(struct hyp_world *w, const struct es_hyp_machine *spec)
 {
     w->pending++;
-    return answer(w, es_hyp_machine_start(w->hyp, spec, world_done, w));
+    return answer(w, es_hyp_machine_start(w->hyp, spec, hw_done, w));
 }
 
-int world_stop(struct world *w, const char *name, bool gracefully)
+int hw_stop(struct hyp_world *w, const char *name, bool gracefully)
 {
     w->pending++;
-    return answer(w, es_hyp_machine_stop(w->hyp, name, gracefully, world_done, w));
+    return answer(w, es_hyp_machine_stop(w->hyp, name, gracefully, hw_done, w));
 }
 
-int world_remove(struct world *w, const char *range)
+int hw_remove(struct hyp_world *w, const char *range)
 {
     w->pending++;
-    return answer(w, es_hyp_range_remove(w->hyp, range, world_done, w));
+    return answer(w, es_hyp_range_remove(w->hyp, range, hw_done, w));
 }
 
 static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                     size_t count, const struct es_err *err)
 {
-    struct world *w = ctx;
+    struct hyp_world *w = ctx;
     es_free(w->objects);
     w->objects = NULL;
     w->object_count = 0;
@@ -251,16 +251,16 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
             w->object_count = count;
         }
     }
-    world_done(w, status, err);
+    hw_done(w, status, err);
 }
 
-int world_list(struct world *w, const char *range)
+int hw_list(struct hyp_world *w, const char *range)
 {
     w->pending++;
     return answer(w, es_hyp_list(w->hyp, range, on_list, w));
 }
 
-const struct es_hyp_object *world_find(struct world *w, const char *name)
+const struct es_hyp_object *hw_find(struct hyp_world *w, const char *name)
 {
     for (size_t i = 0; i < w->object_count; i++)
         if (strcmp(w->objects[i].name, name) == 0)
@@ -268,7 +268,7 @@ const struct es_hyp_object *world_find(struct world *w, const char *name)
     return NULL;
 }
 
-struct es_hyp_machine world_spec(struct world *w, int team, int node)
+struct es_hyp_machine hw_spec(struct hyp_world *w, int team, int node)
 {
     int at = es_plan_machine_of(w->plan, team, node);
     ck_assert_int_ge(at, 0);
