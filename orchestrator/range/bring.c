@@ -1,0 +1,318 @@
+/* `up`: from a file to machines that are ready. Images and moulds first, each once; then
+ * all machines at a time, as many booting as the host carries. Called again for a range
+ * that stands half, it drives only what is missing. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "inner.h"
+
+struct bring {
+    struct range *range;
+    struct bring_request request;
+    struct job job;
+    size_t waiting; /* machines not yet settled, networks not yet made */
+    struct es_err first; /* the first failure */
+    size_t failures;
+    char *failed_names;
+    bool mould_phase;
+};
+
+static void begin_moulds(struct bring *b);
+static void begin_teams(struct bring *b);
+
+static void tell(struct bring *b, json_t *event)
+{
+    if (b->request.progress != NULL)
+        b->request.progress(event, b->request.arg);
+    else
+        json_decref(event);
+}
+
+static void tell_step(struct bring *b, const char *step, const char *text)
+{
+    tell(b, json_pack("{s:s, s:s}", "step", step, "text", text));
+}
+
+void bring_machine_progress(struct machine *m)
+{
+    struct bring *b = m->range->bring;
+    if (b != NULL)
+        tell(b, json_pack("{s:s, s:s, s:s}", "machine", m->label, "state", es_sm_name(&m->sm), "detail",
+                          m->detail));
+}
+
+static void finish(struct bring *b, int status, const struct es_err *err)
+{
+    struct range *r = b->range;
+    r->bring = NULL;
+    r->phase = status == 0 ? R_UP : R_FAILED;
+    range_changed(r);
+    b->request.done(r, status, err, b->request.arg);
+    es_free(b->failed_names);
+    es_free(b);
+}
+
+static void on_settled(struct machine *m, bool ok, const struct es_err *err)
+{
+    struct bring *b = m->settled_arg;
+    if (!ok) {
+        if (b->failures++ == 0)
+            b->first = *err;
+    }
+    ES_ASSERT(b->waiting > 0);
+    if (--b->waiting > 0)
+        return;
+    if (b->failures > 0) {
+        struct es_err all = b->first;
+        if (b->failures > 1)
+            es_err_prefix(&all, "%zu machines failed; the first", b->failures);
+        finish(b, all.code, &all);
+    } else if (b->mould_phase)
+        begin_teams(b);
+    else
+        finish(b, 0, NULL);
+}
+
+/* ---------------------------------------------------------------- machines */
+
+static void bring_machines(struct bring *b, bool mould)
+{
+    struct range *r = b->range;
+    b->mould_phase = mould;
+    b->waiting = 1;
+    for (size_t i = 0; i < r->machine_count; i++) {
+        struct machine *m = &r->machines[i];
+        enum machine_state state = machine_state(m);
+        if (m->mould != mould || state == M_READY ||
+            (mould && (m->node->setup_count == 0 || mould_known(r, m->plan->node))))
+            continue;
+        b->waiting++;
+        m->on_settled = mould ? mould_settled : on_settled;
+        m->settled_arg = b;
+        if (state == M_PLANNED || state == M_FAILED || state == M_DOWN || state == M_FAULT)
+            machine_bring_up(m);
+    }
+    if (--b->waiting == 0) {
+        if (mould)
+            begin_teams(b);
+        else
+            finish(b, 0, NULL);
+    }
+}
+
+static void begin_teams(struct bring *b)
+{
+    tell_step(b, "machines", "bringing up the teams' machines");
+    bring_machines(b, false);
+}
+
+void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err)
+{
+    m->settled_arg = arg;
+    on_settled(m, ok, err);
+}
+
+static void begin_moulds(struct bring *b)
+{
+    struct range *r = b->range;
+    size_t needed = 0;
+    for (size_t i = 0; i < r->machine_count; i++)
+        needed += r->machines[i].mould && r->machines[i].node->setup_count > 0 &&
+                  !mould_known(r, r->machines[i].plan->node);
+    if (needed > 0) {
+        char text[96];
+        snprintf(text, sizeof text, "setting up %zu mould machine%s, once", needed, needed == 1 ? "" : "s");
+        tell_step(b, "mould", text);
+    }
+    bring_machines(b, true);
+}
+
+/* ---------------------------------------------------------------- networks */
+
+static void on_network(void *ctx, int status, const struct es_err *err)
+{
+    struct bring *b = ctx;
+    if (status != 0 && b->failures++ == 0)
+        b->first = *err;
+    if (--b->waiting > 0)
+        return;
+    if (b->failures > 0) {
+        struct es_err first = b->first;
+        es_err_prefix(&first, "networks");
+        finish(b, first.code, &first);
+        return;
+    }
+    begin_moulds(b);
+}
+
+static void on_pool(void *ctx, int status, const struct es_err *err)
+{
+    struct bring *b = ctx;
+    struct range *r = b->range;
+    if (status != 0) {
+        struct es_err pool_err = *err;
+        es_err_prefix(&pool_err, "the folder for disks");
+        finish(b, status, &pool_err);
+        return;
+    }
+    tell_step(b, "networks", "making networks");
+    b->waiting = 1;
+    for (size_t i = 0; i < r->plan->network_count; i++) {
+        b->waiting++;
+        es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i], on_network, b);
+    }
+    on_network(b, 0, NULL);
+}
+
+/* ---------------------------------------------------------------- images, seed, accelerator */
+
+static void on_image_line(void *ctx, const char *line)
+{
+    job_line(ctx, line);
+}
+
+static void images_work(struct job *job)
+{
+    struct bring *b = job->arg;
+    struct range *r = b->range;
+    struct es_range_core *core = r->core;
+    char cache[PATH_BYTES + 16];
+    es_str_printf(cache, sizeof cache, "%s/images", core->state_dir);
+    struct es_image_config config = {
+        .recipes_dir = core->recipes_dir, .cache_dir = cache, .on_line = on_image_line, .ctx = job};
+    for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
+        const struct es_node *node = &r->scenario->nodes[n];
+        job->status = es_image_get(&config, node->recipe, node->packages, false, &r->images[n], &job->err);
+        if (job->status != 0)
+            es_err_prefix(&job->err, "image %s of node %s", node->recipe, node->name);
+    }
+    if (job->status == 0)
+        job->status = es_image_seed(r->seed_disc, core->agent_path, "enshu", "enshu", &job->err);
+    if (job->status == 0)
+        job->status = mould_hashes(r, &job->err);
+    if (job->status == 0 && core->accel[0] == '\0') {
+        job_line(job, "finding out whether KVM works here");
+        job->status = accel_probe(&r->images[0], core->state_dir, core->accel, sizeof core->accel, &job->err);
+    }
+}
+
+static void images_line(struct job *job, const char *line)
+{
+    tell_step(job->arg, "images", line);
+}
+
+static void images_after(struct job *job)
+{
+    struct bring *b = job->arg;
+    struct range *r = b->range;
+    char pool[PATH_BYTES + 16];
+    if (job->status != 0) {
+        finish(b, job->status, &job->err);
+        return;
+    }
+    es_hyp_set_accel(r->core->hyp, r->core->accel);
+    if (es_str_eq(r->core->accel, "tcg"))
+        tell_step(b, "accelerator",
+                  "no KVM: machines run on TCG, slower, and TCG is no security boundary");
+    mould_disks(r);
+    snprintf(pool, sizeof pool, "%s/disks", r->dir);
+    es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, b);
+}
+
+static void begin_images(struct bring *b)
+{
+    struct es_err err = {0};
+    tell_step(b, "images", "looking for images");
+    b->job = (struct job){.what = "images", .work = images_work, .after = images_after,
+                          .on_line = images_line, .arg = b};
+    if (job_start(b->range->core, &b->job, &err) != 0)
+        finish(b, err.code, &err);
+}
+
+static void on_info(void *ctx, int status, const struct es_hyp_info *info, const struct es_err *info_err)
+{
+    struct bring *b = ctx;
+    struct range *r = b->range;
+    struct es_err err = {0};
+    if (status != 0) {
+        finish(b, status, info_err);
+        return;
+    }
+    r->core->info = *info;
+    struct es_plan_host host = info->host;
+    int64_t running = 0;
+    for (size_t i = 0; i < r->machine_count; i++) /* what already runs is not needed again */
+        if (machine_state(&r->machines[i]) == M_READY)
+            running += r->machines[i].plan->memory_bytes;
+    host.memory_bytes += running;
+    host.disk_bytes = core_disk_free(r->core);
+    if (es_plan_fits(r->plan, &host, &err) != 0) {
+        finish(b, err.code, &err);
+        return;
+    }
+    begin_images(b);
+}
+
+/* ---------------------------------------------------------------- the request */
+
+static int load(struct es_range_core *core, const struct bring_request *request, struct range **ret_range,
+                struct es_err *err)
+{
+    struct es_diags *diags = es_calloc(1, sizeof *diags);
+    struct es_scenario *scenario = NULL;
+    if (diags == NULL)
+        return es_err_nomem(err);
+    int rc = es_scenario_load(request->file, diags, &scenario, err);
+    if (rc == ES_ESCENARIO && diags->count > 0)
+        es_err_set(err, rc, "%s:%d:%d: %s: %s (%zu in all; `enshu validate` shows them)",
+                   diags->items[0].pos.file, diags->items[0].pos.line, diags->items[0].pos.col,
+                   diags->items[0].path, diags->items[0].text, diags->error_count);
+    es_diags_finish(diags);
+    es_free(diags);
+    if (rc != 0)
+        return rc;
+    const char *name = request->name != NULL ? request->name : scenario->name;
+    struct range *old = core_range(core, name);
+    if (old != NULL) {
+        bool same = es_str_eq(old->scenario->hash, scenario->hash) &&
+                    (request->teams == 0 || request->teams == old->team_count);
+        es_scenario_destroy(scenario);
+        *ret_range = old;
+        if (!same)
+            return es_err_set(err, ES_EEXIST,
+                              "range %s is already there with another scenario or number of teams; take it "
+                              "down first, or give this one another name with --range", name);
+        return old->phase == R_UP || old->phase == R_FAILED
+                   ? 0
+                   : es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it", name);
+    }
+    rc = range_create(core, name, scenario, request->teams > 0 ? request->teams : 1, ret_range, err);
+    if (rc != 0)
+        es_scenario_destroy(scenario);
+    return rc;
+}
+
+void bring_up(struct es_range_core *core, const struct bring_request *request)
+{
+    struct es_err err = {0};
+    struct range *r = NULL;
+    if (!core->hyp_up) {
+        es_err_set(&err, ES_ECONN, "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+        request->done(NULL, err.code, &err, request->arg);
+        return;
+    }
+    struct bring *b = es_calloc(1, sizeof *b);
+    int rc = b != NULL ? load(core, request, &r, &err) : es_err_nomem(&err);
+    if (rc != 0) {
+        es_free(b);
+        request->done(NULL, rc, &err, request->arg);
+        return;
+    }
+    b->range = r;
+    b->request = *request;
+    r->bring = b;
+    r->phase = R_BRINGING;
+    es_hyp_info(core->hyp, on_info, b);
+}

@@ -1,0 +1,369 @@
+/* The core's beginning and end: folders, the embedded libvirt, the hypervisor's connection,
+ * and what the hypervisor tells. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "inner.h"
+
+int64_t core_boottime_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+struct range *core_range(struct es_range_core *core, const char *name)
+{
+    ES_LIST_EACH(pos, tmp, &core->ranges)
+    {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        if (es_str_eq(r->name, name))
+            return r;
+    }
+    return NULL;
+}
+
+int64_t core_disk_free(const struct es_range_core *core)
+{
+    struct statvfs fs;
+    if (statvfs(core->state_dir, &fs) != 0)
+        return 0;
+    return (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+}
+
+int es_range_default_state(char *dst, size_t size, struct es_err *err)
+{
+    const char *own = getenv("ENSHU_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int rc = ES_ENOENT;
+    if (own != NULL && own[0] == '/')
+        rc = es_str_printf(dst, size, "%s", own);
+    else if (xdg != NULL && xdg[0] == '/')
+        rc = es_str_printf(dst, size, "%s/enshu", xdg);
+    else if (home != NULL && home[0] == '/')
+        rc = es_str_printf(dst, size, "%s/.local/state/enshu", home);
+    return rc == 0 ? 0
+                   : es_err_set(err, rc, "no folder for state: set ENSHU_STATE to an absolute path of at "
+                                         "most %zu bytes", size - 1);
+}
+
+/* ---------------------------------------------------------------- folders */
+
+static int make_path(const char *path, mode_t mode, struct es_err *err)
+{
+    char part[PATH_BYTES];
+    if (es_str_printf(part, sizeof part, "%s", path) != 0)
+        return es_err_set(err, ES_ELIMIT, "the path %s is too long", path);
+    for (char *p = part + 1;; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char kept = *p;
+        *p = '\0';
+        if (mkdir(part, mode) != 0 && errno != EEXIST)
+            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", part, strerror(errno));
+        *p = kept;
+        if (kept == '\0')
+            return 0;
+    }
+}
+
+static int make_state(struct es_range_core *core, struct es_err *err)
+{
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } folders[] = {{"", 0711}, {"/ranges", 0711}, {"/images", 0711}, {"/moulds", 0711}, {"/s", 0777},
+                   {"/ledgers", 0700}};
+    char path[PATH_BYTES + 16];
+    for (size_t i = 0; i < ES_COUNT(folders); i++) {
+        snprintf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);
+        int rc = make_path(path, 0711, err);
+        if (rc != 0)
+            return rc;
+        if (chmod(path, folders[i].mode) != 0)
+            return es_err_set(err, ES_EIO, "cannot set the mode of %s: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- what the hypervisor tells */
+
+static struct machine *find_by_domain(struct es_range_core *core, const char *domain)
+{
+    ES_LIST_EACH(pos, tmp, &core->ranges)
+    {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count; i++)
+            if (es_str_eq(r->machines[i].plan->name, domain))
+                return &r->machines[i];
+    }
+    return NULL;
+}
+
+static void on_list(void *ctx, int status, const struct es_hyp_object *objects, size_t count,
+                    const struct es_err *err)
+{
+    struct es_range_core *core = ctx;
+    if (status != 0) {
+        es_log_warn("cannot list machines: %s", err->msg);
+        return;
+    }
+    ES_LIST_EACH(pos, tmp, &core->ranges)
+    {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++) {
+            struct machine *m = &r->machines[i];
+            bool runs = false;
+            for (size_t k = 0; k < count; k++)
+                runs |= objects[k].kind == ES_HYP_MACHINE && objects[k].running &&
+                        es_str_eq(objects[k].name, m->plan->name);
+            enum machine_state state = machine_state(m);
+            if (runs && state == M_PLANNED && !m->mould)
+                machine_adopt(m, m->was_ready);
+            else if (!runs && state == M_READY)
+                machine_gone(m, true, "it ended while the core or libvirt was away");
+            else if (!runs && state == M_PLANNED && m->was_ready)
+                machine_lost(m);
+        }
+    }
+}
+
+void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event, const char *detail)
+{
+    struct es_range_core *core = ctx;
+    if (core->closing)
+        return;
+    if (event == ES_HYP_LOST || event == ES_HYP_CONNECTED) {
+        es_log_info("libvirt: %s%s%s", es_hyp_event_name(event), detail != NULL ? ": " : "",
+                    detail != NULL ? detail : "");
+        core->hyp_up = event == ES_HYP_CONNECTED;
+        if (core->hyp_up)
+            es_hyp_list(core->hyp, NULL, on_list, core);
+        return;
+    }
+    struct machine *m = find_by_domain(core, name);
+    if (m == NULL || m->range->phase == R_LEAVING)
+        return;
+    es_log_debug("%s: %s %s", m->label, es_hyp_event_name(event), detail != NULL ? detail : "");
+    if (event == ES_HYP_CRASHED)
+        machine_gone(m, true, detail != NULL ? detail : "its QEMU ended");
+    else if (event == ES_HYP_STOPPED)
+        machine_gone(m, false, detail != NULL ? detail : "it was switched off");
+}
+
+/* ---------------------------------------------------------------- opening */
+
+static void tell_ready(struct es_range_core *core, int status, const struct es_err *err)
+{
+    if (core->ready_told)
+        return;
+    core->ready_told = true;
+    core->on_ready(core->ctx, status, err);
+}
+
+static void on_hyp_open(void *ctx, int status, const struct es_err *err)
+{
+    struct es_range_core *core = ctx;
+    core->hyp_up = status == 0;
+    if (status == 0) {
+        range_restore_all(core);
+        es_hyp_list(core->hyp, NULL, on_list, core);
+    }
+    tell_ready(core, status, err);
+}
+
+static void open_hyp(struct es_range_core *core)
+{
+    struct es_err err = {0};
+    struct es_hyp_config config = {.uri = core->uri, .accel = core->accel[0] != '\0' ? core->accel : "tcg",
+                                   .on_event = core_hyp_event, .ctx = core};
+    if (es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, &err) != 0)
+        tell_ready(core, err.code, &err);
+}
+
+struct nest_job {
+    struct job job;
+    char uri[PATH_BYTES];
+};
+
+/* The embedded libvirt: enshu-nest answers with the URI when its daemon does. */
+static void nest_work(struct job *job)
+{
+    struct nest_job *nest = ES_CONTAINER(job, struct nest_job, job);
+    struct es_range_core *core = job->core;
+    int out[2];
+    if (pipe2(out, O_CLOEXEC) != 0) {
+        job->status = es_err_set(&job->err, ES_EIO, "no pipe: %s", strerror(errno));
+        return;
+    }
+    const char *kvm = es_str_eq(core->accel, "tcg") ? "no" : "auto";
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(out[1], STDOUT_FILENO);
+        if (es_str_eq(kvm, "no"))
+            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir, "--kvm", "no",
+                  (char *)NULL);
+        else
+            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir, (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    size_t len = 0;
+    ssize_t n;
+    while ((n = read(out[0], nest->uri + len, sizeof nest->uri - 1 - len)) > 0)
+        len += (size_t)n;
+    close(out[0]);
+    nest->uri[len] = '\0';
+    int wait_status = 0;
+    if (pid > 0)
+        waitpid(pid, &wait_status, 0);
+    nest->uri[strcspn(nest->uri, "\n")] = '\0';
+    if (pid < 0 || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0 || nest->uri[0] == '\0')
+        job->status = es_err_set(&job->err, ES_EHYP,
+                                 "the embedded libvirt did not start (%s); its reason stands above, and "
+                                 "`enshu doctor` explains the host", core->nest_path);
+}
+
+static void nest_after(struct job *job)
+{
+    struct nest_job *nest = ES_CONTAINER(job, struct nest_job, job);
+    struct es_range_core *core = job->core;
+    if (job->status == 0) {
+        es_str_printf(core->uri, sizeof core->uri, "%s", nest->uri);
+        if (!core->closing)
+            open_hyp(core);
+    } else
+        tell_ready(core, job->status, &job->err);
+    es_free(nest);
+}
+
+static int begin_open(struct es_range_core *core, struct es_err *err)
+{
+    if (!core->embedded) {
+        open_hyp(core);
+        return 0;
+    }
+    struct nest_job *nest = es_calloc(1, sizeof *nest);
+    if (nest == NULL)
+        return es_err_nomem(err);
+    nest->job = (struct job){.what = "embedded libvirt", .work = nest_work, .after = nest_after};
+    int rc = job_start(core, &nest->job, err);
+    if (rc != 0)
+        es_free(nest);
+    return rc;
+}
+
+static void read_boot_id(char dst[37])
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, dst, 36) : 0;
+    dst[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+static int fill(struct es_range_core *core, const struct es_range_config *config, struct es_err *err)
+{
+    int rc = es_str_printf(core->state_dir, sizeof core->state_dir, "%s", config->state_dir);
+    rc |= es_str_printf(core->recipes_dir, sizeof core->recipes_dir, "%s", config->recipes_dir);
+    rc |= es_str_printf(core->agent_path, sizeof core->agent_path, "%s", config->agent_path);
+    rc |= es_str_printf(core->nest_path, sizeof core->nest_path, "%s",
+                        config->nest_path != NULL ? config->nest_path : "");
+    rc |= es_str_printf(core->uri, sizeof core->uri, "%s", config->uri != NULL ? config->uri : "");
+    rc |= es_str_printf(core->accel, sizeof core->accel, "%s", config->accel != NULL ? config->accel : "");
+    if (rc != 0)
+        return es_err_set(err, ES_ELIMIT, "a path or name of the configuration is too long");
+    if (core->accel[0] != '\0' && !es_str_eq(core->accel, "kvm") && !es_str_eq(core->accel, "tcg"))
+        return es_err_set(err, ES_EINVAL, "the accelerator is kvm or tcg, not %s", core->accel);
+    core->accel_forced = config->accel != NULL;
+    core->embedded = config->uri == NULL;
+    return make_state(core, err);
+}
+
+int es_range_core_create(uv_loop_t *loop, const struct es_range_config *config,
+                         void (*on_ready)(void *ctx, int status, const struct es_err *err),
+                         void (*on_shutdown)(void *ctx), void *ctx, struct es_range_core **ret_core,
+                         struct es_err *err)
+{
+    if (sodium_init() < 0)
+        return es_err_set(err, ES_EINTERNAL, "libsodium cannot be used");
+    struct es_range_core *core = es_calloc(1, sizeof *core);
+    if (core == NULL)
+        return es_err_nomem(err);
+    core->loop = loop;
+    core->on_ready = on_ready;
+    core->on_shutdown = on_shutdown;
+    core->ctx = ctx;
+    es_list_init(&core->ranges);
+    es_list_init(&core->jobs);
+    es_list_init(&core->boot_queue);
+    es_list_init(&core->consoles);
+    read_boot_id(core->boot_id);
+    int rc = fill(core, config, err);
+    if (rc == 0 && !core->accel_forced)
+        accel_cached(core->state_dir, core->accel, sizeof core->accel);
+    if (rc == 0)
+        rc = job_lines_init(core, err);
+    if (rc != 0) {
+        es_free(core);
+        return rc;
+    }
+    rc = begin_open(core, err);
+    if (rc != 0) {
+        es_range_core_close(core, NULL, NULL);
+        return rc;
+    }
+    *ret_core = core;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- closing */
+
+static void on_hyp_closed(void *ctx)
+{
+    struct es_range_core *core = ctx;
+    core->hyp = NULL;
+    core->open_handles--;
+    core_maybe_closed(core);
+}
+
+/* First the ranges, then what they stand on: the hypervisor, the workers' lines. */
+void core_maybe_closed(struct es_range_core *core)
+{
+    if (!core->closing || core->range_count > 0 || !es_list_empty(&core->jobs))
+        return;
+    if (!core->closing_base) {
+        core->closing_base = true;
+        job_lines_close(core);
+        if (core->hyp != NULL) {
+            core->open_handles++;
+            es_hyp_close(core->hyp, on_hyp_closed, core);
+        }
+        return;
+    }
+    if (core->open_handles > 0)
+        return;
+    void (*on_closed)(void *ctx) = core->on_closed;
+    void *ctx = core->closed_ctx;
+    es_free(core);
+    if (on_closed != NULL)
+        on_closed(ctx);
+}
+
+void es_range_core_close(struct es_range_core *core, void (*on_closed)(void *ctx), void *ctx)
+{
+    core->closing = true;
+    core->on_closed = on_closed;
+    core->closed_ctx = ctx;
+    ES_LIST_EACH(pos, tmp, &core->ranges)
+    range_close(ES_CONTAINER(pos, struct range, link), NULL, NULL);
+    core_maybe_closed(core);
+}

@@ -1,0 +1,270 @@
+/* `down` and `gc`: nothing of ours stays, nothing else is touched. The ledger of a range is
+ * the record of an exercise: it is moved to STATE/ledgers, not removed. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "inner.h"
+
+struct leave {
+    struct es_range_core *core;
+    char name[ES_NAME_MAX + 1];
+    struct job job;
+    json_t *removed;
+    struct es_err err;
+    void (*done)(void *arg, int status, const struct es_err *err, json_t *removed);
+    void *arg;
+};
+
+static int remove_tree(int parent, const char *name, struct es_err *err)
+{
+    struct stat st;
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? 0 : es_err_set(err, ES_EIO, "cannot look at %s: %s", name, strerror(errno));
+    if (S_ISDIR(st.st_mode)) {
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+        int rc = 0;
+        for (struct dirent *entry; dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
+            if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
+                rc = remove_tree(fd, entry->d_name, err);
+        if (dir != NULL)
+            closedir(dir);
+        if (rc != 0)
+            return rc;
+    }
+    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 && errno != ENOENT)
+        return es_err_set(err, ES_EIO, "cannot remove %s: %s", name, strerror(errno));
+    return 0;
+}
+
+static int keep_ledger(const struct leave *leave, struct es_err *err)
+{
+    char from[PATH_BYTES + 128], to[PATH_BYTES + 128], when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", &tm);
+    static const char *const parts[] = {"", "-wal"};
+    for (size_t i = 0; i < ES_COUNT(parts); i++) {
+        snprintf(from, sizeof from, "%s/ranges/%s/ledger.db%s", leave->core->state_dir, leave->name, parts[i]);
+        snprintf(to, sizeof to, "%s/ledgers/%s-%s.db%s", leave->core->state_dir, leave->name, when, parts[i]);
+        if (rename(from, to) != 0 && errno != ENOENT)
+            return es_err_set(err, ES_EIO, "cannot keep the ledger as %s: %s", to, strerror(errno));
+    }
+    return 0;
+}
+
+/* Channel sockets lie beside, under short names; QEMU leaves them behind. */
+static void remove_sockets(struct range *r)
+{
+    for (size_t i = 0; i < r->machine_count; i++)
+        if (unlink(r->machines[i].channel) != 0 && errno != ENOENT)
+            es_log_warn("cannot remove %s: %s", r->machines[i].channel, strerror(errno));
+}
+
+static void files_work(struct job *job)
+{
+    struct leave *leave = job->arg;
+    char path[PATH_BYTES + 64];
+    snprintf(path, sizeof path, "%s/ranges/%s", leave->core->state_dir, leave->name);
+    job->status = keep_ledger(leave, &job->err);
+    if (job->status == 0)
+        job->status = remove_tree(AT_FDCWD, path, &job->err);
+}
+
+static void finish(struct leave *leave, int status, const struct es_err *err)
+{
+    leave->done(leave->arg, status, err, leave->removed);
+    es_free(leave);
+}
+
+static void files_after(struct job *job)
+{
+    struct leave *leave = job->arg;
+    finish(leave, job->status, &job->err);
+}
+
+static void on_range_gone(void *arg)
+{
+    struct leave *leave = arg;
+    leave->job = (struct job){.what = "remove files", .work = files_work, .after = files_after, .arg = leave};
+    if (job_start(leave->core, &leave->job, &leave->err) != 0)
+        finish(leave, leave->err.code, &leave->err);
+}
+
+static void on_removed(void *ctx, int status, const struct es_err *err)
+{
+    struct leave *leave = ctx;
+    struct range *r = core_range(leave->core, leave->name);
+    if (status != 0) {
+        leave->err = *err;
+        es_err_prefix(&leave->err, "take down %s (repeat it to try again)", leave->name);
+        if (r != NULL)
+            r->phase = R_FAILED;
+        finish(leave, status, &leave->err);
+        return;
+    }
+    ES_ASSERT(r != NULL);
+    remove_sockets(r);
+    range_close(r, on_range_gone, leave);
+}
+
+void range_down(struct range *r, void (*done)(void *arg, int status, const struct es_err *err, json_t *removed),
+                void *arg)
+{
+    struct leave *leave = es_calloc(1, sizeof *leave);
+    struct es_err err = {0};
+    if (leave == NULL || r->phase == R_BRINGING || r->phase == R_LEAVING || r->rehearsal_busy) {
+        es_free(leave);
+        es_err_set(&err, ES_EBUSY, "range %s is being worked on; wait for it", r->name);
+        done(arg, ES_EBUSY, &err, NULL);
+        return;
+    }
+    leave->core = r->core;
+    leave->done = done;
+    leave->arg = arg;
+    leave->removed = json_array();
+    es_str_printf(leave->name, sizeof leave->name, "%s", r->name);
+    for (size_t i = 0; i < r->machine_count; i++) {
+        struct machine *m = &r->machines[i];
+        if (machine_state(m) != M_PLANNED)
+            json_array_append_new(leave->removed, json_string(m->plan->name));
+        steps_abort(m);
+        m->on_timer = NULL;
+        machine_close_link(m);
+    }
+    for (size_t i = 0; i < r->plan->network_count; i++)
+        json_array_append_new(leave->removed, json_string(r->plan->networks[i].name));
+    r->taking_down = true;
+    es_hyp_range_remove(r->core->hyp, r->name, on_removed, leave);
+}
+
+/* ---------------------------------------------------------------- the calls */
+
+static void on_down(void *arg, int status, const struct es_err *err, json_t *removed)
+{
+    struct es_reply *reply = arg;
+    if (status == 0)
+        reply->done(reply, json_pack("{s:o}", "removed", removed));
+    else {
+        json_decref(removed);
+        reply->fail(reply, err);
+    }
+}
+
+void es_range_call_down(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+{
+    const char *name = json_string_value(json_object_get(params, "range"));
+    struct range *r = core_range(core, name);
+    if (r == NULL)
+        reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
+    else
+        range_down(r, on_down, reply);
+}
+
+/* gc: objects that carry our mark but belong to no range of this core. */
+struct gc {
+    struct es_range_core *core;
+    struct es_reply *reply;
+    char (*names)[ES_NAME_MAX + 1];
+    size_t count, at;
+    json_t *removed;
+};
+
+static void gc_next(struct gc *gc);
+
+static void gc_finish(struct gc *gc, const struct es_err *err)
+{
+    if (err != NULL) {
+        json_decref(gc->removed);
+        gc->reply->fail(gc->reply, err);
+    } else
+        gc->reply->done(gc->reply, json_pack("{s:o}", "removed", gc->removed));
+    es_free(gc->names);
+    es_free(gc);
+}
+
+static void on_gc_removed(void *ctx, int status, const struct es_err *err)
+{
+    struct gc *gc = ctx;
+    if (status != 0) {
+        gc_finish(gc, err);
+        return;
+    }
+    struct leave leave = {.core = gc->core};
+    struct es_err tree_err = {0};
+    char path[PATH_BYTES + 64];
+    es_str_printf(leave.name, sizeof leave.name, "%s", gc->names[gc->at]);
+    snprintf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
+    if (keep_ledger(&leave, &tree_err) != 0 || remove_tree(AT_FDCWD, path, &tree_err) != 0) {
+        gc_finish(gc, &tree_err);
+        return;
+    }
+    json_array_append_new(gc->removed, json_string(gc->names[gc->at]));
+    gc->at++;
+    gc_next(gc);
+}
+
+static void gc_next(struct gc *gc)
+{
+    if (gc->at == gc->count)
+        gc_finish(gc, NULL);
+    else
+        es_hyp_range_remove(gc->core->hyp, gc->names[gc->at], on_gc_removed, gc);
+}
+
+static void gc_add(struct gc *gc, const char *name)
+{
+    if (name[0] == '\0' || name[0] == '.' || core_range(gc->core, name) != NULL ||
+        !es_str_is_name(name, ES_NAME_MAX))
+        return;
+    for (size_t i = 0; i < gc->count; i++)
+        if (es_str_eq(gc->names[i], name))
+            return;
+    char(*grown)[ES_NAME_MAX + 1] = es_grow(gc->names, gc->count + 1, sizeof *grown);
+    if (grown == NULL)
+        return;
+    gc->names = grown;
+    es_str_printf(gc->names[gc->count++], ES_NAME_MAX + 1, "%s", name);
+}
+
+static void on_gc_list(void *ctx, int status, const struct es_hyp_object *objects, size_t count,
+                       const struct es_err *err)
+{
+    struct gc *gc = ctx;
+    char path[PATH_BYTES + 16];
+    if (status != 0) {
+        gc_finish(gc, err);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        gc_add(gc, objects[i].range);
+    snprintf(path, sizeof path, "%s/ranges", gc->core->state_dir);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
+        gc_add(gc, entry->d_name);
+    if (dir != NULL)
+        closedir(dir);
+    gc_next(gc);
+}
+
+void es_range_call_gc(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+{
+    struct gc *gc = es_calloc(1, sizeof *gc);
+    (void)params;
+    if (gc == NULL || !core->hyp_up) {
+        es_free(gc);
+        reply_fail_new(reply, ES_ECONN, "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+        return;
+    }
+    gc->core = core;
+    gc->reply = reply;
+    gc->removed = json_array();
+    es_hyp_list(core->hyp, NULL, on_gc_list, gc);
+}

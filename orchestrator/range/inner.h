@@ -1,0 +1,371 @@
+/* The conductor's inside: what its files share. Everything here runs on the loop; blocking
+ * work goes through job.c. Life of a range:
+ *
+ *   up: load -> plan -> capacity -> images -> seed -> moulds -> machines -> UP
+ *   then clock commands, probes, observations -> ledger -> fold -> watchers
+ *   down: links closed, objects removed, ledger kept, folder removed
+ */
+#ifndef ORCHESTRATOR_RANGE_INNER_H
+#define ORCHESTRATOR_RANGE_INNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "enshu/common/list.h"
+#include "enshu/common/log.h"
+#include "enshu/common/mem.h"
+#include "enshu/common/sm.h"
+#include "enshu/common/str.h"
+#include "enshu/hyp.h"
+#include "enshu/image.h"
+#include "enshu/link.h"
+#include "enshu/range.h"
+#include "enshu/score.h"
+#include "enshu/store.h"
+
+#define RANGES_MAX         64
+#define MACHINE_TRIES_MAX  3
+#define BOOT_LIMIT_MS      600000 /* start call to the agent's hello */
+#define PATH_BYTES         1024
+#define SILENT_LIMIT_MS    75000 /* two heartbeats and a half */
+#define MARK_EVERY_MS      10000 /* an idle ledger still records the clock this often */
+#define WATCH_EVERY_MS     250
+#define SEED_BYTES         32
+#define TEAM_NAME_MAX      64
+
+/* ---------------------------------------------------------------- blocking work */
+
+struct es_range_core;
+/* One piece of work on a worker thread. `work` runs there and fills `err`; `after` runs on
+ * the loop. Lines told by `job_line` from the worker arrive through `on_line` on the loop. */
+struct job {
+    uv_work_t req;
+    struct es_list link;
+    struct es_range_core *core;
+    const char *what;
+    void (*work)(struct job *job);
+    void (*after)(struct job *job);
+    void (*on_line)(struct job *job, const char *line);
+    void *arg;
+    int status;
+    struct es_err err;
+};
+int job_start(struct es_range_core *core, struct job *job, struct es_err *err);
+void job_line(struct job *job, const char *line); /* [worker] */
+int job_lines_init(struct es_range_core *core, struct es_err *err);
+void job_lines_close(struct es_range_core *core);
+
+/* ---------------------------------------------------------------- the core */
+
+struct job_line_entry;
+struct es_range_core {
+    uv_loop_t *loop;
+    char state_dir[PATH_BYTES], recipes_dir[PATH_BYTES], agent_path[PATH_BYTES], nest_path[PATH_BYTES];
+    char uri[PATH_BYTES];
+    char accel[8];      /* "kvm", "tcg"; "" until found out */
+    bool embedded, accel_forced;
+    char boot_id[37];
+    struct es_hyp *hyp;
+    bool hyp_up;
+    struct es_hyp_info info;
+    struct es_list ranges, jobs;
+    size_t range_count;
+    int boots; /* machines between start call and hello */
+    struct es_list boot_queue;
+    struct es_list consoles;
+    uv_async_t lines_async;
+    uv_mutex_t lines_mutex;
+    struct job_line_entry *lines_head, *lines_tail;
+    int open_handles;
+    bool closing, closing_base, ready_told;
+    void (*on_ready)(void *ctx, int status, const struct es_err *err);
+    void (*on_shutdown)(void *ctx);
+    void *ctx;
+    void (*on_closed)(void *ctx);
+    void *closed_ctx;
+};
+int64_t core_boottime_ms(void); /* CLOCK_BOOTTIME */
+struct range *core_range(struct es_range_core *core, const char *name);
+void core_maybe_closed(struct es_range_core *core);
+int64_t core_disk_free(const struct es_range_core *core);
+void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event, const char *detail);
+
+/* ---------------------------------------------------------------- machines */
+
+/* clang-format off */
+#define MACHINE_STATE_MAP(X)                                                                 \
+    X(PLANNED, "planned",      ES_SM_TO(M_DISK) | ES_SM_TO(M_BOOTING) | ES_SM_TO(M_READY) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT)) \
+    X(DISK,    "disk",         ES_SM_TO(M_QUEUED) | ES_SM_TO(M_FAILED))                      \
+    X(QUEUED,  "queued",       ES_SM_TO(M_STARTING) | ES_SM_TO(M_FAILED))                    \
+    X(STARTING, "starting",    ES_SM_TO(M_BOOTING) | ES_SM_TO(M_FAILED))                     \
+    X(BOOTING, "booting",      ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
+    X(PERSONALISING, "personalising", ES_SM_TO(M_SETUP) | ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
+    X(SETUP,   "setup",        ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
+    X(CHECKING, "checking",    ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
+    X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING)) \
+    X(FAILED,  "failed",       ES_SM_TO(M_PLANNED))                                          \
+    X(DOWN,    "down",         ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
+    X(FAULT,   "fault",        ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
+    X(STOPPING, "stopping",    ES_SM_TO(M_PLANNED) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAILED))
+/* clang-format on */
+enum machine_state {
+#define X(name, word, allowed) M_##name,
+    MACHINE_STATE_MAP(X)
+#undef X
+};
+extern const struct es_sm_state machine_states[];
+
+struct machine;
+/* A request on its way through the machine's link. */
+typedef void (*on_op)(struct machine *m, const struct es_result *result, void *arg);
+struct op {
+    struct es_list link;
+    int64_t id;
+    on_op done;
+    void *arg;
+    void (*on_part)(struct machine *m, const char *stream, const char *data, size_t len, void *arg);
+};
+
+struct steps_run;
+struct machine {
+    struct range *range;
+    const struct es_plan_machine *plan;
+    const struct es_node *node;
+    int index; /* in range->machines */
+    char label[ES_NAME_MAX + 16]; /* "t1/web" */
+    struct es_sm sm;
+    uint32_t instance;
+    struct es_link *link;
+    bool link_closing, mould, resetting;
+    char epoch[17];        /* of the last hello */
+    char done_epoch[17];   /* personalised in this epoch */
+    int64_t next_id;
+    struct es_list ops;
+    int64_t seq_taken; /* highest that became an event */
+    int64_t seq_seen, seq_held; /* newest received; newest of an uncommitted observation */
+    int64_t seq_acked;
+    char seq_epoch[17];
+    int tries;
+    char detail[200]; /* shown beside the state: the step, or the error */
+    uint64_t boot_began_ms, ready_ms;
+    struct es_list boot_link;
+    bool has_boot_slot;
+    uv_timer_t timer;
+    bool timer_open;
+    void (*on_timer)(struct machine *m);
+    struct steps_run *steps;
+    int64_t ready_until_ms;
+    void (*on_settled)(struct machine *m, bool ok, const struct es_err *err); /* READY or FAILED */
+    void *settled_arg;
+    json_t *baselines; /* user -> password evidence kept at personalise */
+    bool was_ready; /* what the ledger says, after a restart */
+    char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
+    struct es_hyp_machine spec;
+};
+
+int machine_init(struct machine *m, struct range *range, int index, struct es_err *err);
+void machine_bring_up(struct machine *m); /* from PLANNED, FAILED, DOWN, FAULT */
+void machine_adopt(struct machine *m, bool was_ready); /* a running one, after a restart of the core */
+void machine_set(struct machine *m, enum machine_state state, const char *detail);
+void machine_settle(struct machine *m, bool ok, const struct es_err *err);
+void machine_fail(struct machine *m, const char *step, const struct es_err *err);
+void machine_lost(struct machine *m); /* ready before a restart, not there after it */
+void machine_gone(struct machine *m, bool fault, const char *cause); /* the domain ended */
+int machine_call(struct machine *m, enum es_wire_op op, json_t *args, int64_t deadline_ms,
+                 int64_t max_bytes, on_op done, void *arg, struct es_err *err);
+/* The same with chunks of output on the way. */
+int machine_call_stream(struct machine *m, enum es_wire_op op, json_t *args, int64_t deadline_ms,
+                        int64_t max_bytes, on_op done,
+                        void (*on_part)(struct machine *m, const char *stream, const char *data,
+                                        size_t len, void *arg),
+                        void *arg, struct es_err *err);
+void machine_close_link(struct machine *m);
+void machine_close(struct machine *m); /* link and timer, for the range's end */
+void machine_ack(struct machine *m);
+void machine_release_boot(struct machine *m);
+uint32_t machine_identity(const struct machine *m); /* unique over resets, for the ledger */
+enum machine_state machine_state(const struct machine *m);
+void machine_personalise(struct machine *m); /* personalise.c */
+void machine_check_ready(struct machine *m);
+int64_t machine_probe_id(struct machine *m, int team, int condition);
+bool machine_id_probe(int64_t id, int *ret_team, int *ret_condition);
+void machine_timer(struct machine *m, uint64_t ms, void (*on_timer)(struct machine *m));
+
+/* ---- steps: setup, personalise, solutions */
+typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err, void *arg);
+/* Runs the steps one after another for a team (0: mould). Calls back once. */
+void steps_start(struct machine *m, const struct es_step *steps, size_t count, int team, on_steps done,
+                 void *arg);
+void steps_abort(struct machine *m); /* forgets them without a callback */
+
+/* ---------------------------------------------------------------- values */
+/* ${…} of one team. */
+struct vars {
+    struct range *range;
+    int team;
+    char value[512];
+};
+const char *vars_value(void *ctx, const char *name); /* for es_scenario_expand, es_judge */
+char *vars_expand(struct range *range, int team, const char *text, struct es_err *err); /* es_free */
+json_t *vars_expand_json(struct range *range, int team, const json_t *value, struct es_err *err);
+json_t *vars_env(struct range *range, int team, const struct machine *m); /* for shell steps */
+int vars_password(struct range *range, int team, int node, const struct es_account *account, char *dst,
+                  size_t size);
+void vars_derive(const struct range *range, const char *purpose, int team, unsigned char *dst, size_t len);
+
+/* ---------------------------------------------------------------- ranges */
+
+enum range_phase { R_BRINGING, R_UP, R_FAILED, R_LEAVING };
+
+struct probe_slot { /* one condition of one team */
+    int team, condition;
+    int64_t due_ex_ms;
+    struct machine *machine; /* that looks */
+    bool in_flight;
+    int last; /* outcome told last: text goes into the ledger on change */
+    int64_t busy_id;
+};
+
+struct watcher {
+    struct es_list link;
+    struct range *range;
+    struct es_reply *reply;
+};
+
+struct pending { /* an event waiting for its commit */
+    struct es_event event;
+    char *text;
+    struct machine *machine; /* whose seq may be acknowledged */
+    void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos);
+    void *arg;
+};
+
+struct bring;
+struct rehearsal;
+struct range {
+    struct es_list link;
+    struct es_range_core *core;
+    char name[ES_NAME_MAX + 1], dir[PATH_BYTES];
+    enum range_phase phase;
+    int team_count;
+    struct es_scenario *scenario;
+    struct es_plan *plan;
+    struct es_image *images; /* by node */
+    char (*mould_hash)[41];  /* by node; "" without setup */
+    char seed_disc[PATH_BYTES];
+    unsigned char secret[SEED_BYTES];
+    char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */
+    struct machine *machines;
+    size_t machine_count;
+
+    struct es_store *store;
+    struct es_score *score;
+    struct es_clock clock;
+    struct pending *pending, *flying;
+    size_t pending_count, pending_cap, flying_count, flying_cap;
+    struct es_event *flying_events;
+    bool commit_in_flight, rebuilding;
+    int64_t last_mark_ms;
+    int64_t last_ex_ms;
+    char trouble[256]; /* why the range was paused by the core; "" none */
+
+    struct probe_slot *slots;
+    size_t slot_count;
+    size_t *heap; /* slots by due time */
+    int *slot_of; /* first slot of a condition, -1: none */
+
+    uv_timer_t tick, watch_timer;
+    int open_handles;
+    struct es_list watchers;
+    bool dirty;
+    json_t *news; /* changes since the last snapshot, capped */
+
+    struct bring *bring;
+    bool taking_down, rehearsal_busy, sign_wanted;
+    int64_t next_effect;
+    void (*on_change)(struct range *r, const struct es_score_change *change);
+    void (*range_gone)(void *arg); /* after the range was freed */
+    void *range_gone_arg;
+};
+
+int range_create(struct es_range_core *core, const char *name, struct es_scenario *scenario, int team_count,
+                 struct range **ret_range, struct es_err *err); /* takes the scenario on success */
+void range_close(struct range *r, void (*on_gone)(void *arg), void *arg);
+int range_open_ledger(struct range *r, bool create, struct es_err *err);
+void range_restore_all(struct es_range_core *core);
+struct machine *range_machine(struct range *r, int team, int node);
+struct machine *range_find_machine(struct range *r, const char *label, struct es_err *err);
+int64_t range_now_ex(const struct range *r);
+
+/* ---- ledger.c: decide, commit, publish */
+/* Queues an event. `text` is taken (may be NULL). ex_ms is stamped here. */
+int range_event(struct range *r, const struct es_event *event, char *text, struct machine *m,
+                void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos), void *arg);
+void range_flush(struct range *r);
+void range_mark(struct range *r); /* stores the clock with an empty batch */
+int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events, struct es_err *err);
+void range_advance(struct range *r); /* lets time pass in the fold when nothing is pending */
+bool range_quiet(const struct range *r);
+int range_clock_move(struct range *r, enum es_clock_state to, const char *by, const char *reason,
+                     void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos),
+                     void *arg, struct es_err *err);
+void range_machine_event(struct machine *m, enum es_machine_event what, const char *cause);
+
+/* ---- probing.c */
+int probing_init(struct range *r, struct es_err *err);
+void probing_tick(struct range *r); /* sends what is due, sets the timer */
+void probing_result(struct machine *m, const struct es_result *result);
+void probing_finish(struct range *r);
+
+/* ---- status.c */
+json_t *status_json(struct range *r);
+void range_changed(struct range *r);
+void range_news(struct range *r, json_t *news); /* takes */
+void range_watch_end(struct range *r);
+
+/* ---- bring.c */
+struct bring_request {
+    struct es_reply *reply;
+    const char *file, *name;
+    int teams;
+    void (*done)(struct range *r, int status, const struct es_err *err, void *arg);
+    void (*progress)(json_t *event, void *arg); /* takes */
+    void *arg;
+};
+/* Loads, plans and brings up; calls done once (range NULL when it never came to be). */
+void bring_up(struct es_range_core *core, const struct bring_request *request);
+void bring_machine_progress(struct machine *m);
+
+void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err);
+
+/* ---- mould.c */
+int mould_hashes(struct range *r, struct es_err *err); /* [worker] */
+bool mould_known(const struct range *r, int node);
+void mould_disks(struct range *r);
+void mould_settled(struct machine *m, bool ok, const struct es_err *err);
+
+/* ---- down.c */
+void range_down(struct range *r, void (*done)(void *arg, int status, const struct es_err *err, json_t *removed),
+                void *arg);
+
+/* ---- accel.c: does KVM work? Blocking [worker]. */
+int accel_probe(const struct es_image *image, const char *state_dir, char *ret_accel, size_t size,
+                struct es_err *err);
+
+/* The verdict kept from an earlier probe of this host; leaves dst when there is none. */
+void accel_cached(const char *state_dir, char *dst, size_t size);
+
+/* ---- reset.c */
+/* Every machine of a team anew; calls back once. */
+void range_reset_team(struct range *r, int team,
+                      void (*done)(void *arg, int status, const struct es_err *err), void *arg);
+void range_sign_if_stopped(struct range *r); /* calls.c */
+
+#define reply_fail_new(reply, code, ...)                                                           \
+    do {                                                                                           \
+        struct es_err fail_err = {0};                                                              \
+        es_err_set(&fail_err, code, __VA_ARGS__);                                                  \
+        (reply)->fail(reply, &fail_err);                                                           \
+    } while (0)
+
+#endif

@@ -1,0 +1,278 @@
+/* What makes a machine its team's own, after each start of its agent: names, addresses,
+ * randomness, accounts, host keys, the scenario's own steps; for the mould its setup; at the
+ * end the node's `ready` probe until it passes. */
+#include <crypt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "inner.h"
+
+#define PERSONALISE_LIMIT_MS 60000
+#define READY_EVERY_MS       1000
+#define READY_PROBE_MS       10000
+
+static json_t *account_list(struct machine *m, struct es_err *err)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->node->account_count; i++) {
+        const struct es_account *account = &m->node->accounts[i];
+        static const char itoa64[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        char password[256], setting[48], purpose[160];
+        unsigned char salt[16];
+        struct crypt_data data;
+        if (m->mould && account->password == NULL)
+            password[0] = '\0';
+        else if (vars_password(m->range, m->plan->team, m->plan->node, account, password,
+                               sizeof password) != 0) {
+            json_decref(list);
+            es_err_set(err, ES_ELIMIT, "the password of %s is too long", account->user);
+            return NULL;
+        }
+        snprintf(purpose, sizeof purpose, "salt/%s/%.64s", m->node->name, account->user);
+        vars_derive(m->range, purpose, m->plan->team, salt, sizeof salt);
+        int n = snprintf(setting, sizeof setting, "$6$rounds=1000$");
+        for (size_t k = 0; k < sizeof salt; k++)
+            setting[n++] = itoa64[salt[k] & 63];
+        setting[n] = '\0';
+        memset(&data, 0, sizeof data);
+        const char *hash = password[0] != '\0' ? crypt_r(password, setting, &data) : "!";
+        sodium_memzero(password, sizeof password);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "user", account->user, "hash",
+                                              hash != NULL ? hash : "!", "create", 1));
+    }
+    return list;
+}
+
+static json_t *nic_list(const struct machine *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->plan->nic_count; i++) {
+        char address[16];
+        const struct es_plan_nic *nic = &m->plan->nics[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i}", "mac", nic->mac, "address",
+                                              es_ip4_format(nic->addr, address), "prefix", nic->prefix));
+    }
+    return list;
+}
+
+static json_t *host_list(const struct machine *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->plan->host_count; i++) {
+        char address[16];
+        json_array_append_new(list, json_pack("[s, s]", es_ip4_format(m->plan->hosts[i].addr, address),
+                                              m->plan->hosts[i].name));
+    }
+    return list;
+}
+
+static json_t *personalise_args(struct machine *m, struct es_err *err)
+{
+    unsigned char random[48], id[16];
+    char machine_id[33], purpose[64], gateway[16], dns[16];
+    struct timespec now;
+    json_t *accounts = account_list(m, err);
+    if (accounts == NULL)
+        return NULL;
+    randombytes_buf(random, sizeof random);
+    snprintf(purpose, sizeof purpose, "machine-id/%s/%u", m->node->name, m->instance);
+    vars_derive(m->range, purpose, m->plan->team < 0 ? 0 : m->plan->team, id, sizeof id);
+    sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    json_t *args = json_pack(
+        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "hostname", m->node->name, "machine_id", machine_id,
+        "random", es_base64_json(random, sizeof random), "time_us", time_us, "nics", nic_list(m), "hosts",
+        host_list(m), "accounts", accounts);
+    if (args == NULL) {
+        es_err_nomem(err);
+        return NULL;
+    }
+    if (m->plan->gateway != 0)
+        json_object_set_new(args, "gateway", json_string(es_ip4_format(m->plan->gateway, gateway)));
+    if (m->plan->dns != 0)
+        json_object_set_new(args, "dns", json_string(es_ip4_format(m->plan->dns, dns)));
+    return args;
+}
+
+/* A deliberate end of the link answers every open request; nobody waits for those. */
+static bool left(const struct machine *m)
+{
+    return m->link == NULL;
+}
+
+static bool failed(struct machine *m, const char *step, const struct es_result *result)
+{
+    struct es_err err = {0};
+    if (result->ok)
+        return false;
+    es_err_set(&err, ES_EGUEST, "%s: %s", result->error_code, result->error_text);
+    if (es_str_eq(result->error_code, "timeout") || es_str_eq(result->error_code, "lost"))
+        err.code = ES_ETIMEDOUT; /* worth another try, unlike an answer that says no */
+    machine_fail(m, step, &err);
+    return true;
+}
+
+/* ---------------------------------------------------------------- the last part: ready */
+
+static void begin_ready(struct machine *m);
+
+static void become_ready(struct machine *m)
+{
+    m->on_timer = NULL;
+    machine_set(m, M_READY, "");
+    range_machine_event(m, ES_MEV_READY, NULL);
+    machine_settle(m, true, NULL);
+}
+
+static void on_ready_probe(struct machine *m, const struct es_result *result, void *arg)
+{
+    struct vars v = {.range = m->range, .team = m->plan->team < 0 ? 0 : m->plan->team};
+    char why[200] = "";
+    (void)arg;
+    if (left(m) || machine_state(m) != M_CHECKING)
+        return;
+    enum es_outcome outcome = ES_OUTCOME_UNKNOWN;
+    if (result->ok)
+        outcome = es_judge(&m->node->ready, result->evidence, NULL, vars_value, &v, why, sizeof why);
+    else
+        snprintf(why, sizeof why, "%s: %.150s", result->error_code, result->error_text);
+    if (outcome == ES_OUTCOME_PASS) {
+        become_ready(m);
+        return;
+    }
+    if ((int64_t)uv_now(m->range->core->loop) > m->ready_until_ms) {
+        struct es_err err = {0};
+        es_err_set(&err, ES_EGUEST, "its `ready` probe did not pass in time; last seen: %s", why);
+        machine_fail(m, "ready", &err);
+        return;
+    }
+    machine_set(m, M_CHECKING, why);
+    machine_timer(m, READY_EVERY_MS, begin_ready);
+}
+
+static void begin_ready(struct machine *m)
+{
+    struct es_err err = {0};
+    if (!m->node->has_ready) {
+        become_ready(m);
+        return;
+    }
+    json_t *look = vars_expand_json(m->range, m->plan->team < 0 ? 0 : m->plan->team, m->node->ready.look, &err);
+    if (look == NULL) {
+        machine_fail(m, "ready", &err);
+        return;
+    }
+    json_object_set_new(look, "kind", json_string(es_probe_kind_name(m->node->ready.kind)));
+    if (machine_call(m, ES_OP_PROBE, look, READY_PROBE_MS, ES_WIRE_DATA_MAX, on_ready_probe, NULL, &err) != 0)
+        machine_timer(m, READY_EVERY_MS, begin_ready);
+}
+
+void machine_check_ready(struct machine *m)
+{
+    snprintf(m->done_epoch, sizeof m->done_epoch, "%s", m->epoch);
+    m->ready_until_ms = (int64_t)uv_now(m->range->core->loop) +
+                        (m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : 300000);
+    machine_set(m, M_CHECKING, "checking that it is ready");
+    begin_ready(m);
+}
+
+/* ---------------------------------------------------------------- setup and steps */
+
+static void on_setup(struct machine *m, int status, const struct es_err *err, void *arg)
+{
+    (void)arg;
+    if (status != 0) {
+        machine_fail(m, machine_state(m) == M_SETUP ? "setup" : "personalise", err);
+        return;
+    }
+    machine_check_ready(m);
+}
+
+static void on_baseline(struct machine *m, const struct es_result *result, void *arg)
+{
+    char *user = arg;
+    if (!left(m) && result->ok && m->baselines != NULL)
+        json_object_set(m->baselines, user, result->evidence);
+    es_free(user);
+}
+
+/* Passwords as they are now: what `password: {changed: true}` is compared with. */
+static void keep_baselines(struct machine *m)
+{
+    const struct es_scenario *s = m->range->scenario;
+    struct es_err ignored = {0};
+    for (size_t c = 0; c < s->conditions_count; c++) {
+        const struct es_condition *condition = &s->conditions[c];
+        if (condition->kind != ES_COND_PROBE || condition->probe.kind != ES_PROBE_password ||
+            condition->node != m->plan->node)
+            continue;
+        const char *user = json_string_value(json_object_get(condition->probe.look, "user"));
+        char *kept = user != NULL ? es_strdup(user) : NULL;
+        if (kept != NULL &&
+            machine_call(m, ES_OP_PROBE, json_pack("{s:s, s:s}", "kind", "password", "user", user), 10000,
+                         4096, on_baseline, kept, &ignored) != 0)
+            es_free(kept);
+    }
+}
+
+static void begin_steps(struct machine *m)
+{
+    if (m->mould) {
+        machine_set(m, M_SETUP, "setting up");
+        steps_start(m, m->node->setup, m->node->setup_count, 0, on_setup, NULL);
+        return;
+    }
+    keep_baselines(m);
+    steps_start(m, m->node->personalise, m->node->personalise_count, m->plan->team < 0 ? 0 : m->plan->team,
+                on_setup, NULL);
+}
+
+static void on_keys(struct machine *m, const struct es_result *result, void *arg)
+{
+    (void)arg;
+    if (left(m) || failed(m, "renew the host keys", result))
+        return;
+    begin_steps(m);
+}
+
+static void on_personalised(struct machine *m, const struct es_result *result, void *arg)
+{
+    /* Keys are made in the guest after its kernel got fresh randomness, once per instance.
+     * The gateway of a network forwards. */
+    static const char script[] =
+        "mkdir -p /var/lib/enshu\n"
+        "[ \"$2\" = 1 ] && echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+        "[ \"$(cat /var/lib/enshu/instance 2>/dev/null)\" = \"$1\" ] && exit 0\n"
+        "if [ -d /etc/ssh ] && command -v ssh-keygen >/dev/null; then\n"
+        "  rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub\n"
+        "  ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key || exit 1\n"
+        "  if [ -d /run/systemd/system ]; then systemctl -q is-active ssh && systemctl restart ssh; fi\n"
+        "fi\n"
+        "echo \"$1\" > /var/lib/enshu/instance\n";
+    struct es_err err = {0};
+    char id[64];
+    bool gateway = false;
+    (void)arg;
+    if (left(m) || failed(m, "personalise", result))
+        return;
+    for (size_t i = 0; i < m->range->scenario->networks_count; i++)
+        gateway |= m->range->scenario->networks[i].gateway == m->plan->node;
+    snprintf(id, sizeof id, "%.36s-%u", m->plan->uuid, m->instance);
+    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script, "sh", id,
+                             gateway ? "1" : "0", "keep", 2048);
+    if (machine_call(m, ES_OP_EXEC, args, PERSONALISE_LIMIT_MS, 4096, on_keys, NULL, &err) != 0)
+        machine_fail(m, "renew the host keys", &err);
+}
+
+void machine_personalise(struct machine *m)
+{
+    struct es_err err = {0};
+    machine_set(m, M_PERSONALISING, "personalising");
+    json_t *args = personalise_args(m, &err);
+    if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS, 4096, on_personalised,
+                                     NULL, &err) != 0)
+        machine_fail(m, "personalise", &err);
+}

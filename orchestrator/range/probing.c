@@ -1,0 +1,299 @@
+/* Which condition is looked at when, on the exercise clock: a heap of (team, condition)
+ * slots by due time. What comes back is judged here and becomes an event. A probe that
+ * cannot be sent still yields an outcome the host can vouch for. */
+#include <stdio.h>
+#include <string.h>
+
+#include "inner.h"
+
+#define EVERY_FLOOR_REAL_MS 1000
+
+static const struct es_condition *slot_condition(const struct range *r, const struct probe_slot *slot)
+{
+    return &r->scenario->conditions[slot->condition];
+}
+
+/* ---------------------------------------------------------------- the heap */
+
+static bool before(const struct range *r, size_t a, size_t b)
+{
+    return r->slots[r->heap[a]].due_ex_ms < r->slots[r->heap[b]].due_ex_ms;
+}
+
+static void swap(struct range *r, size_t a, size_t b)
+{
+    size_t t = r->heap[a];
+    r->heap[a] = r->heap[b];
+    r->heap[b] = t;
+}
+
+static void sift_down(struct range *r, size_t i)
+{
+    for (;;) {
+        size_t least = i, left = 2 * i + 1;
+        for (size_t child = left; child < left + 2 && child < r->slot_count; child++)
+            if (before(r, child, least))
+                least = child;
+        if (least == i)
+            return;
+        swap(r, i, least);
+        i = least;
+    }
+}
+
+static struct machine *observer(struct range *r, const struct es_condition *condition, int team)
+{
+    int node = condition->node;
+    for (size_t i = 0; node < 0 && i < r->scenario->nodes_count; i++)
+        if (r->scenario->nodes[i].is_prober && r->scenario->nodes[i].nics[0].network == condition->prober)
+            node = (int)i;
+    return node >= 0 ? range_machine(r, team, node) : NULL;
+}
+
+int probing_init(struct range *r, struct es_err *err)
+{
+    size_t probes = 0;
+    for (size_t c = 0; c < r->scenario->conditions_count; c++)
+        probes += r->scenario->conditions[c].kind == ES_COND_PROBE;
+    size_t count = probes * (size_t)r->team_count;
+    r->slots = es_calloc(count, sizeof *r->slots);
+    r->heap = es_calloc(count, sizeof *r->heap);
+    r->slot_of = es_calloc(r->scenario->conditions_count, sizeof *r->slot_of);
+    if (r->slots == NULL || r->heap == NULL || r->slot_of == NULL)
+        return es_err_nomem(err);
+    for (size_t c = 0; c < r->scenario->conditions_count; c++) {
+        const struct es_condition *condition = &r->scenario->conditions[c];
+        r->slot_of[c] = condition->kind == ES_COND_PROBE ? (int)r->slot_count : -1;
+        if (condition->kind != ES_COND_PROBE)
+            continue;
+        for (int team = 1; team <= r->team_count; team++) {
+            struct probe_slot *slot = &r->slots[r->slot_count];
+            /* Spread over the period, so that machines are not asked all at once. */
+            int64_t phase = (int64_t)((c * 7919 + (size_t)team * 104729) % 1000);
+            *slot = (struct probe_slot){.team = team, .condition = (int)c, .last = -1};
+            slot->machine = observer(r, condition, team);
+            slot->due_ex_ms = condition->every_ms * phase / 4000;
+            r->heap[r->slot_count] = r->slot_count;
+            r->slot_count++;
+        }
+    }
+    for (size_t i = r->slot_count; i-- > 0;)
+        sift_down(r, i);
+    return 0;
+}
+
+void probing_finish(struct range *r)
+{
+    es_free(r->slots);
+    es_free(r->heap);
+    es_free(r->slot_of);
+    r->slots = NULL;
+    r->heap = NULL;
+    r->slot_of = NULL;
+    r->slot_count = 0;
+}
+
+/* ---------------------------------------------------------------- what was seen */
+
+static struct probe_slot *find_slot(struct range *r, int team, int condition)
+{
+    if (condition < 0 || (size_t)condition >= r->scenario->conditions_count || team < 1 ||
+        team > r->team_count || r->slot_of[condition] < 0)
+        return NULL;
+    return &r->slots[r->slot_of[condition] + team - 1];
+}
+
+static char *change_text(struct probe_slot *slot, enum es_outcome outcome, const char *why)
+{
+    if (slot->last == (int)outcome)
+        return NULL;
+    slot->last = (int)outcome;
+    json_t *json = json_pack("{s:s}", "why", why);
+    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    return text;
+}
+
+static void observe(struct range *r, struct probe_slot *slot, enum es_outcome outcome, const char *why,
+                    struct machine *m, const struct es_result *result)
+{
+    struct es_event event = {
+        .type = ES_EV_OBSERVED, .team = slot->team, .subject = slot->condition, .a = (int)outcome};
+    if (result != NULL && result->seq != 0) {
+        event.instance = machine_identity(m);
+        event.seq = result->seq;
+        if (sscanf(result->epoch, "%16llx", (unsigned long long *)&event.epoch) != 1)
+            event.epoch = 0;
+        /* Results of an epoch arrive in rising order; a lower one is a resend. */
+        if (event.seq <= m->seq_taken || es_score_seen(r->score, event.instance, event.epoch, event.seq)) {
+            machine_ack(m);
+            return;
+        }
+        m->seq_taken = event.seq;
+        if (m->seq_held == 0 || event.seq < m->seq_held)
+            m->seq_held = event.seq;
+    }
+    range_event(r, &event, change_text(slot, outcome, why), event.seq != 0 ? m : NULL, NULL, NULL);
+}
+
+static bool another_answers(const struct range *r, const struct machine *silent)
+{
+    uint64_t now = uv_now(r->core->loop);
+    for (size_t i = 0; i < r->machine_count; i++) {
+        const struct machine *m = &r->machines[i];
+        if (m != silent && m->link != NULL && es_link_state(m->link) == ES_LINK_UP &&
+            now - es_link_last_heard_ms(m->link) < SILENT_LIMIT_MS)
+            return true;
+    }
+    return false;
+}
+
+/* The machine could not be asked, or did not answer: what the host knows instead. */
+static enum es_outcome host_outcome(const struct range *r, const struct machine *m, char *why, size_t size)
+{
+    enum machine_state state = m != NULL ? machine_state(m) : M_FAULT;
+    if (m == NULL || state == M_FAULT || state == M_FAILED) {
+        snprintf(why, size, "the machine failed on our side: %.150s", m != NULL ? m->detail : "it is not there");
+        return ES_OUTCOME_FAULT;
+    }
+    if (state == M_DOWN) {
+        snprintf(why, size, "the machine is switched off");
+        return ES_OUTCOME_ABSENT;
+    }
+    if (state != M_READY) {
+        snprintf(why, size, "the machine is %s", machine_states[state].name);
+        return ES_OUTCOME_UNKNOWN;
+    }
+    if (another_answers(r, m)) {
+        snprintf(why, size, "the machine runs, its agent is silent while others answer");
+        return ES_OUTCOME_ABSENT;
+    }
+    snprintf(why, size, "no agent answers");
+    return ES_OUTCOME_FAULT;
+}
+
+void probing_result(struct machine *m, const struct es_result *result)
+{
+    struct range *r = m->range;
+    int team, condition;
+    char why[256] = "";
+    machine_id_probe(result->id, &team, &condition);
+    struct probe_slot *slot = find_slot(r, team, condition);
+    /* The socket says who speaks: a result for a probe another machine does is no result. */
+    if (slot == NULL || slot->machine != m || r->clock.state == ES_CLOCK_STOPPED) {
+        machine_ack(m);
+        return;
+    }
+    if (slot->busy_id == result->id)
+        slot->in_flight = false;
+    if (r->clock.state != ES_CLOCK_RUNNING) {
+        machine_ack(m); /* seen while the clock stood still: looked at again when it runs */
+        return;
+    }
+    enum es_outcome outcome;
+    const struct es_condition *c = slot_condition(r, slot);
+    if (result->seq == 0 && !result->ok)
+        outcome = host_outcome(r, m, why, sizeof why);
+    else if (!result->ok) {
+        outcome = ES_OUTCOME_UNKNOWN;
+        snprintf(why, sizeof why, "not observable: %s: %.180s", result->error_code, result->error_text);
+    } else {
+        struct vars v = {.range = r, .team = team};
+        const char *user = json_string_value(json_object_get(c->probe.look, "user"));
+        const json_t *baseline = user != NULL ? json_object_get(m->baselines, user) : NULL;
+        outcome = es_judge(&c->probe, result->evidence, baseline, vars_value, &v, why, sizeof why);
+    }
+    observe(r, slot, outcome, why, m, result);
+}
+
+/* ---------------------------------------------------------------- asking */
+
+static void send_one(struct range *r, const struct probe_slot *slot, struct machine *m,
+                     const struct es_probe *probe, int64_t id, struct es_err *err)
+{
+    const struct es_condition *c = slot_condition(r, slot);
+    json_t *look = vars_expand_json(r, slot->team, probe->look, err);
+    if (look == NULL) {
+        if (err->code == 0)
+            es_err_nomem(err);
+        return;
+    }
+    json_object_set_new(look, "kind", json_string(es_probe_kind_name(probe->kind)));
+    struct es_request request = {
+        .id = id, .op = ES_OP_PROBE, .args = look, .deadline_ms = c->timeout_ms, .max_bytes = ES_WIRE_LINE_MAX};
+    es_link_send(m->link, &request, err);
+}
+
+static void ask(struct range *r, struct probe_slot *slot)
+{
+    struct machine *m = slot->machine;
+    const struct es_condition *c = slot_condition(r, slot);
+    struct es_err err = {0};
+    char why[256];
+    bool up = m != NULL && m->link != NULL && machine_state(m) == M_READY;
+    if (!up) {
+        enum es_outcome outcome = host_outcome(r, m, why, sizeof why);
+        observe(r, slot, outcome, why, NULL, NULL);
+        return;
+    }
+    if (slot->in_flight)
+        return; /* the last look is still under way; its deadline ends it */
+    int64_t id = machine_probe_id(m, slot->team, slot->condition);
+    send_one(r, slot, m, &c->probe, id, &err);
+    if (err.code != 0) {
+        snprintf(why, sizeof why, "could not be asked: %.200s", err.msg);
+        observe(r, slot, ES_OUTCOME_FAULT, why, NULL, NULL);
+        return;
+    }
+    slot->in_flight = true;
+    slot->busy_id = id;
+    for (size_t i = 0; i < c->cover_count; i++) {
+        struct es_err ignored = {0};
+        json_t *look = vars_expand_json(r, slot->team, c->covers[i].look, &ignored);
+        if (look == NULL)
+            continue;
+        json_object_set_new(look, "kind", json_string(es_probe_kind_name(c->covers[i].kind)));
+        machine_call(m, ES_OP_PROBE, look, c->timeout_ms, ES_WIRE_LINE_MAX, NULL, NULL, &ignored);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    probing_tick(timer->data);
+}
+
+/* The next moment anything can happen by itself; in real milliseconds. */
+static int64_t next_wait(struct range *r)
+{
+    int64_t due = es_score_next_due(r->score), mono_ms = core_boottime_ms();
+    if (r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms < due)
+        due = r->slots[r->heap[0]].due_ex_ms;
+    int64_t wait = due == INT64_MAX ? -1 : es_clock_until(&r->clock, mono_ms, due);
+    if (wait >= 0 && wait < 5 && !range_quiet(r))
+        wait = 5; /* what is due waits for the commit in flight */
+    return wait < 0 || wait > 1000 ? 1000 : wait;
+}
+
+void probing_tick(struct range *r)
+{
+    if (r->phase == R_LEAVING || r->score == NULL)
+        return;
+    if (r->clock.state == ES_CLOCK_RUNNING) {
+        int64_t now = range_now_ex(r);
+        while (r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms <= now) {
+            struct probe_slot *slot = &r->slots[r->heap[0]];
+            int64_t floor_ms = EVERY_FLOOR_REAL_MS * (int64_t)r->clock.speed_permille / 1000;
+            int64_t every = slot_condition(r, slot)->every_ms;
+            slot->due_ex_ms += every > floor_ms ? every : floor_ms;
+            if (slot->due_ex_ms <= now) /* missed rounds are not made up for */
+                slot->due_ex_ms = now + (every > floor_ms ? every : floor_ms);
+            sift_down(r, 0);
+            ask(r, slot);
+        }
+        if (range_quiet(r) && core_boottime_ms() - r->last_mark_ms > MARK_EVERY_MS)
+            range_mark(r);
+    }
+    range_flush(r);
+    range_advance(r);
+    uv_timer_start(&r->tick, on_tick, (uint64_t)next_wait(r), 0);
+}
