@@ -44,7 +44,8 @@ static void keep(const char *state_dir, const char *accel, const char *why)
     verdict_path(state_dir, path, sizeof path);
     if (uname(&host) != 0)
         return;
-    json_t *json = json_pack("{s:s, s:s, s:s}", "accel", accel, "kernel", host.release, "why", why);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s}", "accel", accel, "kernel", host.release, "why", why);
     if (json == NULL || json_dump_file(json, path, JSON_INDENT(1)) != 0)
         es_log_warn("cannot keep the accelerator's verdict in %s", path);
     json_decref(json);
@@ -94,9 +95,10 @@ static bool kvm_boots(const struct es_image *image)
         dup2(out[1], STDOUT_FILENO);
         dup2(null, STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execlp("qemu-system-x86_64", "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-machine",
-               "q35", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
-               "-no-reboot", "-nic", "none", "-kernel", image->kernel, "-append", "console=ttyS0 panic=-1",
+        execlp("qemu-system-x86_64", "qemu-system-x86_64", "-accel", "kvm", "-cpu",
+               "host", "-machine", "q35", "-m", "256", "-nodefaults", "-no-user-config",
+               "-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none",
+               "-kernel", image->kernel, "-append", "console=ttyS0 panic=-1",
                (char *)NULL);
         _exit(127);
     }
@@ -110,8 +112,8 @@ static bool kvm_boots(const struct es_image *image)
     return alive;
 }
 
-int accel_probe(const struct es_image *image, const char *state_dir, char *ret_accel, size_t size,
-                struct es_err *err)
+int accel_probe(const struct es_image *image, const char *state_dir, char *ret_accel,
+                size_t size, struct es_err *err)
 {
     const char *accel = "tcg", *why;
     if (access("/dev/kvm", R_OK | W_OK) != 0)

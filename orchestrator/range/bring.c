@@ -12,7 +12,7 @@ struct bring {
     struct range *range;
     struct bring_request request;
     struct job job;
-    size_t waiting; /* machines not yet settled, networks not yet made */
+    size_t waiting;      /* machines not yet settled, networks not yet made */
     struct es_err first; /* the first failure */
     size_t failures;
     char *failed_names;
@@ -39,8 +39,8 @@ void bring_machine_progress(struct machine *m)
 {
     struct bring *b = m->range->bring;
     if (b != NULL)
-        tell(b, json_pack("{s:s, s:s, s:s}", "machine", m->label, "state", es_sm_name(&m->sm), "detail",
-                          m->detail));
+        tell(b, json_pack("{s:s, s:s, s:s}", "machine", m->label, "state",
+                          es_sm_name(&m->sm), "detail", m->detail));
 }
 
 static void finish(struct bring *b, int status, const struct es_err *err)
@@ -91,7 +91,8 @@ static void bring_machines(struct bring *b, bool mould)
         b->waiting++;
         m->on_settled = mould ? mould_settled : on_settled;
         m->settled_arg = b;
-        if (state == M_PLANNED || state == M_FAILED || state == M_DOWN || state == M_FAULT)
+        if (state == M_PLANNED || state == M_FAILED || state == M_DOWN ||
+            state == M_FAULT)
             machine_bring_up(m);
     }
     if (--b->waiting == 0) {
@@ -123,7 +124,8 @@ static void begin_moulds(struct bring *b)
                   !mould_known(r, r->machines[i].plan->node);
     if (needed > 0) {
         char text[96];
-        snprintf(text, sizeof text, "setting up %zu mould machine%s, once", needed, needed == 1 ? "" : "s");
+        snprintf(text, sizeof text, "setting up %zu mould machine%s, once", needed,
+                 needed == 1 ? "" : "s");
         tell_step(b, "mould", text);
     }
     bring_machines(b, true);
@@ -180,21 +182,26 @@ static void images_work(struct job *job)
     struct es_range_core *core = r->core;
     char cache[PATH_BYTES + 16];
     es_str_printf(cache, sizeof cache, "%s/images", core->state_dir);
-    struct es_image_config config = {
-        .recipes_dir = core->recipes_dir, .cache_dir = cache, .on_line = on_image_line, .ctx = job};
+    struct es_image_config config = {.recipes_dir = core->recipes_dir,
+                                     .cache_dir = cache,
+                                     .on_line = on_image_line,
+                                     .ctx = job};
     for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
         const struct es_node *node = &r->scenario->nodes[n];
-        job->status = es_image_get(&config, node->recipe, node->packages, false, &r->images[n], &job->err);
+        job->status = es_image_get(&config, node->recipe, node->packages, false,
+                                   &r->images[n], &job->err);
         if (job->status != 0)
             es_err_prefix(&job->err, "image %s of node %s", node->recipe, node->name);
     }
     if (job->status == 0)
-        job->status = es_image_seed(r->seed_disc, core->agent_path, "enshu", "enshu", &job->err);
+        job->status =
+            es_image_seed(r->seed_disc, core->agent_path, "enshu", "enshu", &job->err);
     if (job->status == 0)
         job->status = mould_hashes(r, &job->err);
     if (job->status == 0 && core->accel[0] == '\0') {
         job_line(job, "finding out whether KVM works here");
-        job->status = accel_probe(&r->images[0], core->state_dir, core->accel, sizeof core->accel, &job->err);
+        job->status = accel_probe(&r->images[0], core->state_dir, core->accel,
+                                  sizeof core->accel, &job->err);
     }
 }
 
@@ -225,13 +232,17 @@ static void begin_images(struct bring *b)
 {
     struct es_err err = {0};
     tell_step(b, "images", "looking for images");
-    b->job = (struct job){.what = "images", .work = images_work, .after = images_after,
-                          .on_line = images_line, .arg = b};
+    b->job = (struct job){.what = "images",
+                          .work = images_work,
+                          .after = images_after,
+                          .on_line = images_line,
+                          .arg = b};
     if (job_start(b->range->core, &b->job, &err) != 0)
         finish(b, err.code, &err);
 }
 
-static void on_info(void *ctx, int status, const struct es_hyp_info *info, const struct es_err *info_err)
+static void on_info(void *ctx, int status, const struct es_hyp_info *info,
+                    const struct es_err *info_err)
 {
     struct bring *b = ctx;
     struct range *r = b->range;
@@ -243,7 +254,8 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info, const
     r->core->info = *info;
     struct es_plan_host host = info->host;
     int64_t running = 0;
-    for (size_t i = 0; i < r->machine_count; i++) /* what already runs is not needed again */
+    for (size_t i = 0; i < r->machine_count;
+         i++) /* what already runs is not needed again */
         if (machine_state(&r->machines[i]) == M_READY)
             running += r->machines[i].plan->memory_bytes;
     host.memory_bytes += running;
@@ -257,8 +269,8 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info, const
 
 /* ---------------------------------------------------------------- the request */
 
-static int load(struct es_range_core *core, const struct bring_request *request, struct range **ret_range,
-                struct es_err *err)
+static int load(struct es_range_core *core, const struct bring_request *request,
+                struct range **ret_range, struct es_err *err)
 {
     struct es_diags *diags = es_calloc(1, sizeof *diags);
     struct es_scenario *scenario = NULL;
@@ -267,8 +279,9 @@ static int load(struct es_range_core *core, const struct bring_request *request,
     int rc = es_scenario_load(request->file, diags, &scenario, err);
     if (rc == ES_ESCENARIO && diags->count > 0)
         es_err_set(err, rc, "%s:%d:%d: %s: %s (%zu in all; `enshu validate` shows them)",
-                   diags->items[0].pos.file, diags->items[0].pos.line, diags->items[0].pos.col,
-                   diags->items[0].path, diags->items[0].text, diags->error_count);
+                   diags->items[0].pos.file, diags->items[0].pos.line,
+                   diags->items[0].pos.col, diags->items[0].path, diags->items[0].text,
+                   diags->error_count);
     es_diags_finish(diags);
     es_free(diags);
     if (rc != 0)
@@ -282,13 +295,17 @@ static int load(struct es_range_core *core, const struct bring_request *request,
         *ret_range = old;
         if (!same)
             return es_err_set(err, ES_EEXIST,
-                              "range %s is already there with another scenario or number of teams; take it "
-                              "down first, or give this one another name with --range", name);
+                              "range %s is already there with another scenario or number "
+                              "of teams; take it "
+                              "down first, or give this one another name with --range",
+                              name);
         return old->phase == R_UP || old->phase == R_FAILED
                    ? 0
-                   : es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it", name);
+                   : es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
+                                name);
     }
-    rc = range_create(core, name, scenario, request->teams > 0 ? request->teams : 1, ret_range, err);
+    rc = range_create(core, name, scenario, request->teams > 0 ? request->teams : 1,
+                      ret_range, err);
     if (rc != 0)
         es_scenario_destroy(scenario);
     return rc;
@@ -299,7 +316,8 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
     struct es_err err = {0};
     struct range *r = NULL;
     if (!core->hyp_up) {
-        es_err_set(&err, ES_ECONN, "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+        es_err_set(&err, ES_ECONN,
+                   "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
         request->done(NULL, err.code, &err, request->arg);
         return;
     }

@@ -11,7 +11,8 @@ static const char *param(const json_t *params, const char *key)
     return json_string_value(json_object_get(params, key));
 }
 
-static struct range *range_of(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+static struct range *range_of(struct es_range_core *core, const json_t *params,
+                              struct es_reply *reply)
 {
     const char *name = param(params, "range");
     struct range *r = core_range(core, name);
@@ -21,7 +22,8 @@ static struct range *range_of(struct es_range_core *core, const json_t *params, 
 }
 
 /* A range whose ledger and fold stand. */
-static struct range *scored_range_of(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+static struct range *scored_range_of(struct es_range_core *core, const json_t *params,
+                                     struct es_reply *reply)
 {
     struct range *r = range_of(core, params, reply);
     if (r != NULL && (r->store == NULL || r->phase == R_LEAVING)) {
@@ -32,18 +34,23 @@ static struct range *scored_range_of(struct es_range_core *core, const json_t *p
     return r;
 }
 
-void es_range_call_version(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_version(struct es_range_core *core, const json_t *params,
+                           struct es_reply *reply)
 {
     json_t *ranges = json_array();
     (void)params;
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    json_array_append_new(ranges, json_string(ES_CONTAINER(pos, struct range, link)->name));
-    reply->done(reply, json_pack("{s:s, s:i, s:s, s:s, s:b, s:s, s:o}", "version", ES_VERSION, "pid",
-                                 (int)getpid(), "state", core->state_dir, "uri", core->uri, "hypervisor",
-                                 (int)core->hyp_up, "accel", core->accel, "ranges", ranges));
+    ES_LIST_EACH (pos, tmp, &core->ranges)
+        json_array_append_new(ranges,
+                              json_string(ES_CONTAINER(pos, struct range, link)->name));
+    reply->done(reply,
+                json_pack("{s:s, s:i, s:s, s:s, s:b, s:s, s:o}", "version", ES_VERSION,
+                          "pid", (int)getpid(), "state", core->state_dir, "uri",
+                          core->uri, "hypervisor", (int)core->hyp_up, "accel",
+                          core->accel, "ranges", ranges));
 }
 
-void es_range_call_status(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_status(struct es_range_core *core, const json_t *params,
+                          struct es_reply *reply)
 {
     const char *name = param(params, "range");
     json_t *ranges = json_array();
@@ -51,8 +58,7 @@ void es_range_call_status(struct es_range_core *core, const json_t *params, stru
         json_decref(ranges);
         return;
     }
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    {
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         if (name == NULL || es_str_eq(r->name, name))
             json_array_append_new(ranges, status_json(r));
@@ -92,7 +98,8 @@ static void on_clock(void *arg, int status, const struct es_err *err, int64_t po
     else {
         if (call->stop)
             call->range->sign_wanted = true;
-        call->reply->done(call->reply, json_pack("{s:o}", "clock", clock_json(call->range)));
+        call->reply->done(call->reply,
+                          json_pack("{s:o}", "clock", clock_json(call->range)));
     }
     es_free(call);
 }
@@ -106,20 +113,23 @@ void range_sign_if_stopped(struct range *r)
     }
 }
 
-static void move_clock(struct es_range_core *core, const json_t *params, struct es_reply *reply,
-                       enum es_clock_state to, bool is_start)
+static void move_clock(struct es_range_core *core, const json_t *params,
+                       struct es_reply *reply, enum es_clock_state to, bool is_start)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_err err = {0};
     if (r == NULL)
         return;
     if (r->phase != R_UP) {
-        reply_fail_new(reply, ES_ESTATE, "range %s is not up; bring it up first with `enshu up`", r->name);
+        reply_fail_new(reply, ES_ESTATE,
+                       "range %s is not up; bring it up first with `enshu up`", r->name);
         return;
     }
     if (to == ES_CLOCK_RUNNING && is_start != (r->clock.state == ES_CLOCK_READY)) {
-        reply_fail_new(reply, ES_ESTATE, "range %s is %s; %s", r->name, es_clock_state_name(r->clock.state),
-                       is_start ? "an exercise starts once" : "only a paused exercise resumes");
+        reply_fail_new(reply, ES_ESTATE, "range %s is %s; %s", r->name,
+                       es_clock_state_name(r->clock.state),
+                       is_start ? "an exercise starts once"
+                                : "only a paused exercise resumes");
         return;
     }
     struct clock_call *call = es_calloc(1, sizeof *call);
@@ -128,30 +138,36 @@ static void move_clock(struct es_range_core *core, const json_t *params, struct 
         reply->fail(reply, &err);
         return;
     }
-    *call = (struct clock_call){.reply = reply, .range = r, .stop = to == ES_CLOCK_STOPPED};
-    int rc = range_clock_move(r, to, param(params, "by"), param(params, "reason"), on_clock, call, &err);
+    *call =
+        (struct clock_call){.reply = reply, .range = r, .stop = to == ES_CLOCK_STOPPED};
+    int rc = range_clock_move(r, to, param(params, "by"), param(params, "reason"),
+                              on_clock, call, &err);
     if (rc != 0) {
         es_free(call);
         reply->fail(reply, &err);
     }
 }
 
-void es_range_call_start(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_start(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply)
 {
     move_clock(core, params, reply, ES_CLOCK_RUNNING, true);
 }
 
-void es_range_call_resume(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_resume(struct es_range_core *core, const json_t *params,
+                          struct es_reply *reply)
 {
     move_clock(core, params, reply, ES_CLOCK_RUNNING, false);
 }
 
-void es_range_call_pause(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_pause(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply)
 {
     move_clock(core, params, reply, ES_CLOCK_PAUSED, false);
 }
 
-void es_range_call_stop(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_stop(struct es_range_core *core, const json_t *params,
+                        struct es_reply *reply)
 {
     move_clock(core, params, reply, ES_CLOCK_STOPPED, false);
 }
@@ -163,17 +179,19 @@ static int team_of(const struct range *r, const json_t *params, struct es_reply 
     json_int_t team = json_integer_value(json_object_get(params, "team"));
     if (team >= 1 && team <= r->team_count)
         return (int)team;
-    reply_fail_new(reply, ES_ENOENT, "range %s has teams 1 to %d, no team %lld", r->name, r->team_count,
-                   (long long)team);
+    reply_fail_new(reply, ES_ENOENT, "range %s has teams 1 to %d, no team %lld", r->name,
+                   r->team_count, (long long)team);
     return 0;
 }
 
-void es_range_call_score(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_score(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     json_t *teams = json_array();
     int only = 0;
-    if (r == NULL || (json_object_get(params, "team") != NULL && (only = team_of(r, params, reply)) == 0)) {
+    if (r == NULL || (json_object_get(params, "team") != NULL &&
+                      (only = team_of(r, params, reply)) == 0)) {
         json_decref(teams);
         return;
     }
@@ -185,20 +203,23 @@ void es_range_call_score(struct es_range_core *core, const json_t *params, struc
         json_object_set_new(json, "name", json_string(r->team_names[team]));
         json_array_append_new(teams, json);
     }
-    reply->done(reply, json_pack("{s:s, s:o, s:o}", "range", r->name, "clock", clock_json(r), "teams", teams));
+    reply->done(reply, json_pack("{s:s, s:o, s:o}", "range", r->name, "clock",
+                                 clock_json(r), "teams", teams));
 }
 
 static void add_reason(void *ctx, const struct es_score_reason *reason)
 {
-    json_array_append_new(ctx, json_pack("{s:I, s:I, s:s, s:s, s:s, s:I}", "ex_ms", (json_int_t)reason->ex_ms,
-                                         "pos", (json_int_t)reason->pos, "part",
+    json_array_append_new(ctx, json_pack("{s:I, s:I, s:s, s:s, s:s, s:I}", "ex_ms",
+                                         (json_int_t)reason->ex_ms, "pos",
+                                         (json_int_t)reason->pos, "part",
                                          reason->part != NULL ? reason->part : "", "what",
                                          reason->what != NULL ? reason->what : "", "text",
                                          reason->text != NULL ? reason->text : "", "mpts",
                                          (json_int_t)reason->mpts));
 }
 
-void es_range_call_score_explain(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_score_explain(struct es_range_core *core, const json_t *params,
+                                 struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_err err = {0};
@@ -212,12 +233,14 @@ void es_range_call_score_explain(struct es_range_core *core, const json_t *param
         reply->fail(reply, &err);
         return;
     }
-    reply->done(reply, json_pack("{s:i, s:s, s:I, s:o}", "team", team, "name", r->team_names[team],
-                                 "total_mpts", (json_int_t)es_score_total_mpts(r->score, team), "reasons",
-                                 reasons));
+    reply->done(reply, json_pack("{s:i, s:s, s:I, s:o}", "team", team, "name",
+                                 r->team_names[team], "total_mpts",
+                                 (json_int_t)es_score_total_mpts(r->score, team),
+                                 "reasons", reasons));
 }
 
-void es_range_call_rescore(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_rescore(struct es_range_core *core, const json_t *params,
+                           struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_score *fold = NULL;
@@ -240,12 +263,14 @@ void es_range_call_rescore(struct es_range_core *core, const json_t *params, str
     es_score_digest(r->score, live);
     json_t *teams = json_array();
     for (int team = 1; team <= r->team_count; team++)
-        json_array_append_new(teams,
-                              json_pack("{s:i, s:s, s:I}", "team", team, "name", r->team_names[team],
-                                        "total_mpts", (json_int_t)es_score_total_mpts(fold, team)));
+        json_array_append_new(
+            teams, json_pack("{s:i, s:s, s:I}", "team", team, "name", r->team_names[team],
+                             "total_mpts", (json_int_t)es_score_total_mpts(fold, team)));
     es_score_destroy(fold);
-    reply->done(reply, json_pack("{s:I, s:s, s:s, s:b, s:o}", "events", (json_int_t)events, "digest", digest,
-                                 "live_digest", live, "equal", (int)es_str_eq(digest, live), "teams", teams));
+    reply->done(reply,
+                json_pack("{s:I, s:s, s:s, s:b, s:o}", "events", (json_int_t)events,
+                          "digest", digest, "live_digest", live, "equal",
+                          (int)es_str_eq(digest, live), "teams", teams));
 }
 
 /* ---------------------------------------------------------------- corrections */
@@ -259,14 +284,16 @@ static void on_corrected(void *arg, int status, const struct es_err *err, int64_
         reply->done(reply, json_pack("{s:I}", "pos", (json_int_t)pos));
 }
 
-static int correction(const struct range *r, const json_t *params, struct es_event *event, struct es_err *err)
+static int correction(const struct range *r, const json_t *params, struct es_event *event,
+                      struct es_err *err)
 {
     const char *what = param(params, "what"), *subject = param(params, "subject");
     json_int_t team = json_integer_value(json_object_get(params, "team"));
     event->team = team > 0 ? (int)team : -1;
     event->subject = -1;
     if (team > r->team_count)
-        return es_err_set(err, ES_ENOENT, "range %s has teams 1 to %d", r->name, r->team_count);
+        return es_err_set(err, ES_ENOENT, "range %s has teams 1 to %d", r->name,
+                          r->team_count);
     if (es_str_eq(what, "points")) {
         event->type = ES_EV_POINTS;
         event->b = json_integer_value(json_object_get(params, "points"));
@@ -292,12 +319,16 @@ static int correction(const struct range *r, const json_t *params, struct es_eve
             return es_err_set(err, ES_EINVAL, "an override needs a team");
     } else
         return es_err_set(err, ES_EINVAL,
-                          "%s is no correction; there are points, override, void-condition, void-node, void-span",
+                          "%s is no correction; there are points, override, "
+                          "void-condition, void-node, void-span",
                           what);
-    return event->subject >= 0 ? 0 : es_err_set(err, ES_ENOENT, "the scenario has no %s", subject);
+    return event->subject >= 0
+               ? 0
+               : es_err_set(err, ES_ENOENT, "the scenario has no %s", subject);
 }
 
-void es_range_call_correct(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_correct(struct es_range_core *core, const json_t *params,
+                           struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_event event = {0};
@@ -308,7 +339,8 @@ void es_range_call_correct(struct es_range_core *core, const json_t *params, str
         reply->fail(reply, &err);
         return;
     }
-    json_t *json = json_pack("{s:s, s:s}", "by", param(params, "by") != NULL ? param(params, "by") : "admin",
+    json_t *json = json_pack("{s:s, s:s}", "by",
+                             param(params, "by") != NULL ? param(params, "by") : "admin",
                              "reason", param(params, "reason"));
     static const char *const spans[] = {"from_ms", "to_ms"};
     for (size_t i = 0; i < ES_COUNT(spans); i++)
@@ -333,7 +365,8 @@ static int export_line(void *ctx, const char *line, size_t len)
     return 0;
 }
 
-void es_range_call_ledger_export(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_ledger_export(struct es_range_core *core, const json_t *params,
+                                 struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_err err = {0};
@@ -342,10 +375,12 @@ void es_range_call_ledger_export(struct es_range_core *core, const json_t *param
     if (es_store_export(r->store, export_line, reply, &err) != 0)
         reply->fail(reply, &err);
     else
-        reply->done(reply, json_pack("{s:I}", "events", (json_int_t)es_store_head(r->store)));
+        reply->done(reply,
+                    json_pack("{s:I}", "events", (json_int_t)es_store_head(r->store)));
 }
 
-void es_range_call_ledger_verify(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_ledger_verify(struct es_range_core *core, const json_t *params,
+                                 struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
     struct es_store_check check = {0};
@@ -356,13 +391,16 @@ void es_range_call_ledger_verify(struct es_range_core *core, const json_t *param
         reply->fail(reply, &err);
         return;
     }
-    reply->done(reply, json_pack("{s:I, s:I, s:b, s:b, s:b, s:I, s:s}", "events", (json_int_t)check.events,
-                                 "batches", (json_int_t)check.batches, "chain_ok", (int)check.chain_ok,
-                                 "signed", (int)check.is_signed, "signature_ok", (int)check.signature_ok,
-                                 "bad_pos", (json_int_t)check.bad_pos, "head", check.head_hash));
+    reply->done(reply,
+                json_pack("{s:I, s:I, s:b, s:b, s:b, s:I, s:s}", "events",
+                          (json_int_t)check.events, "batches", (json_int_t)check.batches,
+                          "chain_ok", (int)check.chain_ok, "signed", (int)check.is_signed,
+                          "signature_ok", (int)check.signature_ok, "bad_pos",
+                          (json_int_t)check.bad_pos, "head", check.head_hash));
 }
 
-void es_range_call_shutdown(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_shutdown(struct es_range_core *core, const json_t *params,
+                            struct es_reply *reply)
 {
     (void)params;
     reply->done(reply, json_object());

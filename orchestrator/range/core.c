@@ -23,8 +23,7 @@ int64_t core_boottime_ms(void)
 
 struct range *core_range(struct es_range_core *core, const char *name)
 {
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    {
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         if (es_str_eq(r->name, name))
             return r;
@@ -42,7 +41,8 @@ int64_t core_disk_free(const struct es_range_core *core)
 
 int es_range_default_state(char *dst, size_t size, struct es_err *err)
 {
-    const char *own = getenv("ENSHU_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *own = getenv("ENSHU_STATE"), *xdg = getenv("XDG_STATE_HOME"),
+               *home = getenv("HOME");
     int rc = ES_ENOENT;
     if (own != NULL && own[0] == '/')
         rc = es_str_printf(dst, size, "%s", own);
@@ -51,8 +51,11 @@ int es_range_default_state(char *dst, size_t size, struct es_err *err)
     else if (home != NULL && home[0] == '/')
         rc = es_str_printf(dst, size, "%s/.local/state/enshu", home);
     return rc == 0 ? 0
-                   : es_err_set(err, rc, "no folder for state: set ENSHU_STATE to an absolute path of at "
-                                         "most %zu bytes", size - 1);
+                   : es_err_set(
+                         err, rc,
+                         "no folder for state: set ENSHU_STATE to an absolute path of at "
+                         "most %zu bytes",
+                         size - 1);
 }
 
 /* ---------------------------------------------------------------- folders */
@@ -68,7 +71,8 @@ static int make_path(const char *path, mode_t mode, struct es_err *err)
         char kept = *p;
         *p = '\0';
         if (mkdir(part, mode) != 0 && errno != EEXIST)
-            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", part, strerror(errno));
+            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", part,
+                              strerror(errno));
         *p = kept;
         if (kept == '\0')
             return 0;
@@ -80,8 +84,8 @@ static int make_state(struct es_range_core *core, struct es_err *err)
     static const struct {
         const char *name;
         mode_t mode;
-    } folders[] = {{"", 0711}, {"/ranges", 0711}, {"/images", 0711}, {"/moulds", 0711}, {"/s", 0777},
-                   {"/ledgers", 0700}};
+    } folders[] = {{"", 0711},        {"/ranges", 0711}, {"/images", 0711},
+                   {"/moulds", 0711}, {"/s", 0777},      {"/ledgers", 0700}};
     char path[PATH_BYTES + 16];
     for (size_t i = 0; i < ES_COUNT(folders); i++) {
         snprintf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);
@@ -89,7 +93,8 @@ static int make_state(struct es_range_core *core, struct es_err *err)
         if (rc != 0)
             return rc;
         if (chmod(path, folders[i].mode) != 0)
-            return es_err_set(err, ES_EIO, "cannot set the mode of %s: %s", path, strerror(errno));
+            return es_err_set(err, ES_EIO, "cannot set the mode of %s: %s", path,
+                              strerror(errno));
     }
     return 0;
 }
@@ -98,8 +103,7 @@ static int make_state(struct es_range_core *core, struct es_err *err)
 
 static struct machine *find_by_domain(struct es_range_core *core, const char *domain)
 {
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    {
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count; i++)
             if (es_str_eq(r->machines[i].plan->name, domain))
@@ -108,16 +112,15 @@ static struct machine *find_by_domain(struct es_range_core *core, const char *do
     return NULL;
 }
 
-static void on_list(void *ctx, int status, const struct es_hyp_object *objects, size_t count,
-                    const struct es_err *err)
+static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
+                    size_t count, const struct es_err *err)
 {
     struct es_range_core *core = ctx;
     if (status != 0) {
         es_log_warn("cannot list machines: %s", err->msg);
         return;
     }
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    {
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++) {
             struct machine *m = &r->machines[i];
@@ -136,14 +139,15 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects, 
     }
 }
 
-void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event, const char *detail)
+void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
+                    const char *detail)
 {
     struct es_range_core *core = ctx;
     if (core->closing)
         return;
     if (event == ES_HYP_LOST || event == ES_HYP_CONNECTED) {
-        es_log_info("libvirt: %s%s%s", es_hyp_event_name(event), detail != NULL ? ": " : "",
-                    detail != NULL ? detail : "");
+        es_log_info("libvirt: %s%s%s", es_hyp_event_name(event),
+                    detail != NULL ? ": " : "", detail != NULL ? detail : "");
         core->hyp_up = event == ES_HYP_CONNECTED;
         if (core->hyp_up)
             es_hyp_list(core->hyp, NULL, on_list, core);
@@ -152,7 +156,8 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event, const 
     struct machine *m = find_by_domain(core, name);
     if (m == NULL || m->range->phase == R_LEAVING)
         return;
-    es_log_debug("%s: %s %s", m->label, es_hyp_event_name(event), detail != NULL ? detail : "");
+    es_log_debug("%s: %s %s", m->label, es_hyp_event_name(event),
+                 detail != NULL ? detail : "");
     if (event == ES_HYP_CRASHED)
         machine_gone(m, true, detail != NULL ? detail : "its QEMU ended");
     else if (event == ES_HYP_STOPPED)
@@ -183,8 +188,10 @@ static void on_hyp_open(void *ctx, int status, const struct es_err *err)
 static void open_hyp(struct es_range_core *core)
 {
     struct es_err err = {0};
-    struct es_hyp_config config = {.uri = core->uri, .accel = core->accel[0] != '\0' ? core->accel : "tcg",
-                                   .on_event = core_hyp_event, .ctx = core};
+    struct es_hyp_config config = {.uri = core->uri,
+                                   .accel = core->accel[0] != '\0' ? core->accel : "tcg",
+                                   .on_event = core_hyp_event,
+                                   .ctx = core};
     if (es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, &err) != 0)
         tell_ready(core, err.code, &err);
 }
@@ -209,10 +216,11 @@ static void nest_work(struct job *job)
     if (pid == 0) {
         dup2(out[1], STDOUT_FILENO);
         if (es_str_eq(kvm, "no"))
-            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir, "--kvm", "no",
-                  (char *)NULL);
+            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir,
+                  "--kvm", "no", (char *)NULL);
         else
-            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir, (char *)NULL);
+            execl(core->nest_path, core->nest_path, "start", "--state", core->state_dir,
+                  (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -226,10 +234,13 @@ static void nest_work(struct job *job)
     if (pid > 0)
         waitpid(pid, &wait_status, 0);
     nest->uri[strcspn(nest->uri, "\n")] = '\0';
-    if (pid < 0 || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0 || nest->uri[0] == '\0')
-        job->status = es_err_set(&job->err, ES_EHYP,
-                                 "the embedded libvirt did not start (%s); its reason stands above, and "
-                                 "`enshu doctor` explains the host", core->nest_path);
+    if (pid < 0 || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0 ||
+        nest->uri[0] == '\0')
+        job->status = es_err_set(
+            &job->err, ES_EHYP,
+            "the embedded libvirt did not start (%s); its reason stands above, and "
+            "`enshu doctor` explains the host",
+            core->nest_path);
 }
 
 static void nest_after(struct job *job)
@@ -254,7 +265,8 @@ static int begin_open(struct es_range_core *core, struct es_err *err)
     struct nest_job *nest = es_calloc(1, sizeof *nest);
     if (nest == NULL)
         return es_err_nomem(err);
-    nest->job = (struct job){.what = "embedded libvirt", .work = nest_work, .after = nest_after};
+    nest->job =
+        (struct job){.what = "embedded libvirt", .work = nest_work, .after = nest_after};
     int rc = job_start(core, &nest->job, err);
     if (rc != 0)
         es_free(nest);
@@ -270,28 +282,38 @@ static void read_boot_id(char dst[37])
         close(fd);
 }
 
-static int fill(struct es_range_core *core, const struct es_range_config *config, struct es_err *err)
+static int fill(struct es_range_core *core, const struct es_range_config *config,
+                struct es_err *err)
 {
-    int rc = es_str_printf(core->state_dir, sizeof core->state_dir, "%s", config->state_dir);
-    rc |= es_str_printf(core->recipes_dir, sizeof core->recipes_dir, "%s", config->recipes_dir);
-    rc |= es_str_printf(core->agent_path, sizeof core->agent_path, "%s", config->agent_path);
+    int rc =
+        es_str_printf(core->state_dir, sizeof core->state_dir, "%s", config->state_dir);
+    rc |= es_str_printf(core->recipes_dir, sizeof core->recipes_dir, "%s",
+                        config->recipes_dir);
+    rc |= es_str_printf(core->agent_path, sizeof core->agent_path, "%s",
+                        config->agent_path);
     rc |= es_str_printf(core->nest_path, sizeof core->nest_path, "%s",
                         config->nest_path != NULL ? config->nest_path : "");
-    rc |= es_str_printf(core->uri, sizeof core->uri, "%s", config->uri != NULL ? config->uri : "");
-    rc |= es_str_printf(core->accel, sizeof core->accel, "%s", config->accel != NULL ? config->accel : "");
+    rc |= es_str_printf(core->uri, sizeof core->uri, "%s",
+                        config->uri != NULL ? config->uri : "");
+    rc |= es_str_printf(core->accel, sizeof core->accel, "%s",
+                        config->accel != NULL ? config->accel : "");
     if (rc != 0)
-        return es_err_set(err, ES_ELIMIT, "a path or name of the configuration is too long");
-    if (core->accel[0] != '\0' && !es_str_eq(core->accel, "kvm") && !es_str_eq(core->accel, "tcg"))
-        return es_err_set(err, ES_EINVAL, "the accelerator is kvm or tcg, not %s", core->accel);
+        return es_err_set(err, ES_ELIMIT,
+                          "a path or name of the configuration is too long");
+    if (core->accel[0] != '\0' && !es_str_eq(core->accel, "kvm") &&
+        !es_str_eq(core->accel, "tcg"))
+        return es_err_set(err, ES_EINVAL, "the accelerator is kvm or tcg, not %s",
+                          core->accel);
     core->accel_forced = config->accel != NULL;
     core->embedded = config->uri == NULL;
     return make_state(core, err);
 }
 
 int es_range_core_create(uv_loop_t *loop, const struct es_range_config *config,
-                         void (*on_ready)(void *ctx, int status, const struct es_err *err),
-                         void (*on_shutdown)(void *ctx), void *ctx, struct es_range_core **ret_core,
-                         struct es_err *err)
+                         void (*on_ready)(void *ctx, int status,
+                                          const struct es_err *err),
+                         void (*on_shutdown)(void *ctx), void *ctx,
+                         struct es_range_core **ret_core, struct es_err *err)
 {
     if (sodium_init() < 0)
         return es_err_set(err, ES_EINTERNAL, "libsodium cannot be used");
@@ -358,12 +380,13 @@ void core_maybe_closed(struct es_range_core *core)
         on_closed(ctx);
 }
 
-void es_range_core_close(struct es_range_core *core, void (*on_closed)(void *ctx), void *ctx)
+void es_range_core_close(struct es_range_core *core, void (*on_closed)(void *ctx),
+                         void *ctx)
 {
     core->closing = true;
     core->on_closed = on_closed;
     core->closed_ctx = ctx;
-    ES_LIST_EACH(pos, tmp, &core->ranges)
-    range_close(ES_CONTAINER(pos, struct range, link), NULL, NULL);
+    ES_LIST_EACH (pos, tmp, &core->ranges)
+        range_close(ES_CONTAINER(pos, struct range, link), NULL, NULL);
     core_maybe_closed(core);
 }

@@ -25,12 +25,15 @@ static int remove_tree(int parent, const char *name, struct es_err *err)
 {
     struct stat st;
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? 0 : es_err_set(err, ES_EIO, "cannot look at %s: %s", name, strerror(errno));
+        return errno == ENOENT ? 0
+                               : es_err_set(err, ES_EIO, "cannot look at %s: %s", name,
+                                            strerror(errno));
     if (S_ISDIR(st.st_mode)) {
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
         int rc = 0;
-        for (struct dirent *entry; dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
+        for (struct dirent *entry;
+             dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
             if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
                 rc = remove_tree(fd, entry->d_name, err);
         if (dir != NULL)
@@ -38,7 +41,8 @@ static int remove_tree(int parent, const char *name, struct es_err *err)
         if (rc != 0)
             return rc;
     }
-    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 && errno != ENOENT)
+    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 &&
+        errno != ENOENT)
         return es_err_set(err, ES_EIO, "cannot remove %s: %s", name, strerror(errno));
     return 0;
 }
@@ -52,10 +56,13 @@ static int keep_ledger(const struct leave *leave, struct es_err *err)
     strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", &tm);
     static const char *const parts[] = {"", "-wal"};
     for (size_t i = 0; i < ES_COUNT(parts); i++) {
-        snprintf(from, sizeof from, "%s/ranges/%s/ledger.db%s", leave->core->state_dir, leave->name, parts[i]);
-        snprintf(to, sizeof to, "%s/ledgers/%s-%s.db%s", leave->core->state_dir, leave->name, when, parts[i]);
+        snprintf(from, sizeof from, "%s/ranges/%s/ledger.db%s", leave->core->state_dir,
+                 leave->name, parts[i]);
+        snprintf(to, sizeof to, "%s/ledgers/%s-%s.db%s", leave->core->state_dir,
+                 leave->name, when, parts[i]);
         if (rename(from, to) != 0 && errno != ENOENT)
-            return es_err_set(err, ES_EIO, "cannot keep the ledger as %s: %s", to, strerror(errno));
+            return es_err_set(err, ES_EIO, "cannot keep the ledger as %s: %s", to,
+                              strerror(errno));
     }
     return 0;
 }
@@ -93,7 +100,8 @@ static void files_after(struct job *job)
 static void on_range_gone(void *arg)
 {
     struct leave *leave = arg;
-    leave->job = (struct job){.what = "remove files", .work = files_work, .after = files_after, .arg = leave};
+    leave->job = (struct job){
+        .what = "remove files", .work = files_work, .after = files_after, .arg = leave};
     if (job_start(leave->core, &leave->job, &leave->err) != 0)
         finish(leave, leave->err.code, &leave->err);
 }
@@ -115,12 +123,15 @@ static void on_removed(void *ctx, int status, const struct es_err *err)
     range_close(r, on_range_gone, leave);
 }
 
-void range_down(struct range *r, void (*done)(void *arg, int status, const struct es_err *err, json_t *removed),
+void range_down(struct range *r,
+                void (*done)(void *arg, int status, const struct es_err *err,
+                             json_t *removed),
                 void *arg)
 {
     struct leave *leave = es_calloc(1, sizeof *leave);
     struct es_err err = {0};
-    if (leave == NULL || r->phase == R_BRINGING || r->phase == R_LEAVING || r->rehearsal_busy) {
+    if (leave == NULL || r->phase == R_BRINGING || r->phase == R_LEAVING ||
+        r->rehearsal_busy) {
         es_free(leave);
         es_err_set(&err, ES_EBUSY, "range %s is being worked on; wait for it", r->name);
         done(arg, ES_EBUSY, &err, NULL);
@@ -158,7 +169,8 @@ static void on_down(void *arg, int status, const struct es_err *err, json_t *rem
     }
 }
 
-void es_range_call_down(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_down(struct es_range_core *core, const json_t *params,
+                        struct es_reply *reply)
 {
     const char *name = json_string_value(json_object_get(params, "range"));
     struct range *r = core_range(core, name);
@@ -202,7 +214,8 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
     char path[PATH_BYTES + 64];
     es_str_printf(leave.name, sizeof leave.name, "%s", gc->names[gc->at]);
     snprintf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
-    if (keep_ledger(&leave, &tree_err) != 0 || remove_tree(AT_FDCWD, path, &tree_err) != 0) {
+    if (keep_ledger(&leave, &tree_err) != 0 ||
+        remove_tree(AT_FDCWD, path, &tree_err) != 0) {
         gc_finish(gc, &tree_err);
         return;
     }
@@ -234,8 +247,8 @@ static void gc_add(struct gc *gc, const char *name)
     es_str_printf(gc->names[gc->count++], ES_NAME_MAX + 1, "%s", name);
 }
 
-static void on_gc_list(void *ctx, int status, const struct es_hyp_object *objects, size_t count,
-                       const struct es_err *err)
+static void on_gc_list(void *ctx, int status, const struct es_hyp_object *objects,
+                       size_t count, const struct es_err *err)
 {
     struct gc *gc = ctx;
     char path[PATH_BYTES + 16];
@@ -254,13 +267,16 @@ static void on_gc_list(void *ctx, int status, const struct es_hyp_object *object
     gc_next(gc);
 }
 
-void es_range_call_gc(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_gc(struct es_range_core *core, const json_t *params,
+                      struct es_reply *reply)
 {
     struct gc *gc = es_calloc(1, sizeof *gc);
     (void)params;
     if (gc == NULL || !core->hyp_up) {
         es_free(gc);
-        reply_fail_new(reply, ES_ECONN, "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+        reply_fail_new(reply, ES_ECONN,
+                       "libvirt at %s does not answer; `enshu doctor` says why",
+                       core->uri);
         return;
     }
     gc->core = core;

@@ -23,15 +23,15 @@
 #include "enshu/score.h"
 #include "enshu/store.h"
 
-#define RANGES_MAX         64
-#define MACHINE_TRIES_MAX  3
-#define BOOT_LIMIT_MS      600000 /* start call to the agent's hello */
-#define PATH_BYTES         1024
-#define SILENT_LIMIT_MS    75000 /* two heartbeats and a half */
-#define MARK_EVERY_MS      10000 /* an idle ledger still records the clock this often */
-#define WATCH_EVERY_MS     250
-#define SEED_BYTES         32
-#define TEAM_NAME_MAX      64
+#define RANGES_MAX        64
+#define MACHINE_TRIES_MAX 3
+#define BOOT_LIMIT_MS     600000 /* start call to the agent's hello */
+#define PATH_BYTES        1024
+#define SILENT_LIMIT_MS   75000 /* two heartbeats and a half */
+#define MARK_EVERY_MS     10000 /* an idle ledger still records the clock this often */
+#define WATCH_EVERY_MS    250
+#define SEED_BYTES        32
+#define TEAM_NAME_MAX     64
 
 /* ---------------------------------------------------------------- blocking work */
 
@@ -60,9 +60,10 @@ void job_lines_close(struct es_range_core *core);
 struct job_line_entry;
 struct es_range_core {
     uv_loop_t *loop;
-    char state_dir[PATH_BYTES], recipes_dir[PATH_BYTES], agent_path[PATH_BYTES], nest_path[PATH_BYTES];
+    char state_dir[PATH_BYTES], recipes_dir[PATH_BYTES], agent_path[PATH_BYTES],
+        nest_path[PATH_BYTES];
     char uri[PATH_BYTES];
-    char accel[8];      /* "kvm", "tcg"; "" until found out */
+    char accel[8]; /* "kvm", "tcg"; "" until found out */
     bool embedded, accel_forced;
     char boot_id[37];
     struct es_hyp *hyp;
@@ -88,7 +89,8 @@ int64_t core_boottime_ms(void); /* CLOCK_BOOTTIME */
 struct range *core_range(struct es_range_core *core, const char *name);
 void core_maybe_closed(struct es_range_core *core);
 int64_t core_disk_free(const struct es_range_core *core);
-void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event, const char *detail);
+void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
+                    const char *detail);
 
 /* ---------------------------------------------------------------- machines */
 
@@ -123,7 +125,8 @@ struct op {
     int64_t id;
     on_op done;
     void *arg;
-    void (*on_part)(struct machine *m, const char *stream, const char *data, size_t len, void *arg);
+    void (*on_part)(struct machine *m, const char *stream, const char *data, size_t len,
+                    void *arg);
 };
 
 struct steps_run;
@@ -131,18 +134,19 @@ struct machine {
     struct range *range;
     const struct es_plan_machine *plan;
     const struct es_node *node;
-    int index; /* in range->machines */
+    int index;                    /* in range->machines */
     char label[ES_NAME_MAX + 16]; /* "t1/web" */
     struct es_sm sm;
     uint32_t instance;
     struct es_link *link;
     bool link_closing, mould, resetting;
-    char epoch[17];        /* of the last hello */
-    char done_epoch[17];   /* personalised in this epoch */
+    char epoch[17];      /* of the last hello */
+    char done_epoch[17]; /* personalised in this epoch */
     int64_t next_id;
     struct es_list ops;
     int64_t seq_taken; /* highest that became an event */
-    int64_t seq_seen, seq_held; /* newest received; newest of an uncommitted observation */
+    int64_t seq_seen,
+        seq_held; /* newest received; newest of an uncommitted observation */
     int64_t seq_acked;
     char seq_epoch[17];
     int tries;
@@ -155,35 +159,39 @@ struct machine {
     void (*on_timer)(struct machine *m);
     struct steps_run *steps;
     int64_t ready_until_ms;
-    void (*on_settled)(struct machine *m, bool ok, const struct es_err *err); /* READY or FAILED */
+    void (*on_settled)(struct machine *m, bool ok,
+                       const struct es_err *err); /* READY or FAILED */
     void *settled_arg;
     json_t *baselines; /* user -> password evidence kept at personalise */
-    bool was_ready; /* what the ledger says, after a restart */
+    bool was_ready;    /* what the ledger says, after a restart */
     char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
     struct es_hyp_machine spec;
 };
 
 int machine_init(struct machine *m, struct range *range, int index, struct es_err *err);
 void machine_bring_up(struct machine *m); /* from PLANNED, FAILED, DOWN, FAULT */
-void machine_adopt(struct machine *m, bool was_ready); /* a running one, after a restart of the core */
+void machine_adopt(struct machine *m,
+                   bool was_ready); /* a running one, after a restart of the core */
 void machine_set(struct machine *m, enum machine_state state, const char *detail);
 void machine_settle(struct machine *m, bool ok, const struct es_err *err);
 void machine_fail(struct machine *m, const char *step, const struct es_err *err);
 void machine_lost(struct machine *m); /* ready before a restart, not there after it */
-void machine_gone(struct machine *m, bool fault, const char *cause); /* the domain ended */
+void machine_gone(struct machine *m, bool fault,
+                  const char *cause); /* the domain ended */
 int machine_call(struct machine *m, enum es_wire_op op, json_t *args, int64_t deadline_ms,
                  int64_t max_bytes, on_op done, void *arg, struct es_err *err);
 /* The same with chunks of output on the way. */
-int machine_call_stream(struct machine *m, enum es_wire_op op, json_t *args, int64_t deadline_ms,
-                        int64_t max_bytes, on_op done,
-                        void (*on_part)(struct machine *m, const char *stream, const char *data,
-                                        size_t len, void *arg),
+int machine_call_stream(struct machine *m, enum es_wire_op op, json_t *args,
+                        int64_t deadline_ms, int64_t max_bytes, on_op done,
+                        void (*on_part)(struct machine *m, const char *stream,
+                                        const char *data, size_t len, void *arg),
                         void *arg, struct es_err *err);
 void machine_close_link(struct machine *m);
 void machine_close(struct machine *m); /* link and timer, for the range's end */
 void machine_ack(struct machine *m);
 void machine_release_boot(struct machine *m);
-uint32_t machine_identity(const struct machine *m); /* unique over resets, for the ledger */
+uint32_t machine_identity(
+    const struct machine *m); /* unique over resets, for the ledger */
 enum machine_state machine_state(const struct machine *m);
 void machine_personalise(struct machine *m); /* personalise.c */
 void machine_check_ready(struct machine *m);
@@ -192,10 +200,11 @@ bool machine_id_probe(int64_t id, int *ret_team, int *ret_condition);
 void machine_timer(struct machine *m, uint64_t ms, void (*on_timer)(struct machine *m));
 
 /* ---- steps: setup, personalise, solutions */
-typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err, void *arg);
+typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err,
+                         void *arg);
 /* Runs the steps one after another for a team (0: mould). Calls back once. */
-void steps_start(struct machine *m, const struct es_step *steps, size_t count, int team, on_steps done,
-                 void *arg);
+void steps_start(struct machine *m, const struct es_step *steps, size_t count, int team,
+                 on_steps done, void *arg);
 void steps_abort(struct machine *m); /* forgets them without a callback */
 
 /* ---------------------------------------------------------------- values */
@@ -205,13 +214,18 @@ struct vars {
     int team;
     char value[512];
 };
-const char *vars_value(void *ctx, const char *name); /* for es_scenario_expand, es_judge */
-char *vars_expand(struct range *range, int team, const char *text, struct es_err *err); /* es_free */
-json_t *vars_expand_json(struct range *range, int team, const json_t *value, struct es_err *err);
-json_t *vars_env(struct range *range, int team, const struct machine *m); /* for shell steps */
-int vars_password(struct range *range, int team, int node, const struct es_account *account, char *dst,
-                  size_t size);
-void vars_derive(const struct range *range, const char *purpose, int team, unsigned char *dst, size_t len);
+const char *vars_value(void *ctx,
+                       const char *name); /* for es_scenario_expand, es_judge */
+char *vars_expand(struct range *range, int team, const char *text,
+                  struct es_err *err); /* es_free */
+json_t *vars_expand_json(struct range *range, int team, const json_t *value,
+                         struct es_err *err);
+json_t *vars_env(struct range *range, int team,
+                 const struct machine *m); /* for shell steps */
+int vars_password(struct range *range, int team, int node,
+                  const struct es_account *account, char *dst, size_t size);
+void vars_derive(const struct range *range, const char *purpose, int team,
+                 unsigned char *dst, size_t len);
 
 /* ---------------------------------------------------------------- ranges */
 
@@ -281,6 +295,7 @@ struct range {
     json_t *news; /* changes since the last snapshot, capped */
 
     struct bring *bring;
+    struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
@@ -288,28 +303,38 @@ struct range {
     void *range_gone_arg;
 };
 
-int range_create(struct es_range_core *core, const char *name, struct es_scenario *scenario, int team_count,
-                 struct range **ret_range, struct es_err *err); /* takes the scenario on success */
+int range_create(struct es_range_core *core, const char *name,
+                 struct es_scenario *scenario, int team_count, struct range **ret_range,
+                 struct es_err *err); /* takes the scenario on success */
 void range_close(struct range *r, void (*on_gone)(void *arg), void *arg);
 int range_open_ledger(struct range *r, bool create, struct es_err *err);
 void range_restore_all(struct es_range_core *core);
 struct machine *range_machine(struct range *r, int team, int node);
-struct machine *range_find_machine(struct range *r, const char *label, struct es_err *err);
+struct machine *range_find_machine(struct range *r, const char *label,
+                                   struct es_err *err);
 int64_t range_now_ex(const struct range *r);
 
 /* ---- ledger.c: decide, commit, publish */
 /* Queues an event. `text` is taken (may be NULL). ex_ms is stamped here. */
-int range_event(struct range *r, const struct es_event *event, char *text, struct machine *m,
-                void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos), void *arg);
+int range_event(struct range *r, const struct es_event *event, char *text,
+                struct machine *m,
+                void (*committed)(void *arg, int status, const struct es_err *err,
+                                  int64_t pos),
+                void *arg);
 void range_flush(struct range *r);
 void range_mark(struct range *r); /* stores the clock with an empty batch */
-int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events, struct es_err *err);
-void range_advance(struct range *r); /* lets time pass in the fold when nothing is pending */
+int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,
+                 struct es_err *err);
+void range_advance(
+    struct range *r); /* lets time pass in the fold when nothing is pending */
 bool range_quiet(const struct range *r);
-int range_clock_move(struct range *r, enum es_clock_state to, const char *by, const char *reason,
-                     void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos),
+int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
+                     const char *reason,
+                     void (*committed)(void *arg, int status, const struct es_err *err,
+                                       int64_t pos),
                      void *arg, struct es_err *err);
-void range_machine_event(struct machine *m, enum es_machine_event what, const char *cause);
+void range_machine_event(struct machine *m, enum es_machine_event what,
+                         const char *cause);
 
 /* ---- probing.c */
 int probing_init(struct range *r, struct es_err *err);
@@ -345,12 +370,14 @@ void mould_disks(struct range *r);
 void mould_settled(struct machine *m, bool ok, const struct es_err *err);
 
 /* ---- down.c */
-void range_down(struct range *r, void (*done)(void *arg, int status, const struct es_err *err, json_t *removed),
+void range_down(struct range *r,
+                void (*done)(void *arg, int status, const struct es_err *err,
+                             json_t *removed),
                 void *arg);
 
 /* ---- accel.c: does KVM work? Blocking [worker]. */
-int accel_probe(const struct es_image *image, const char *state_dir, char *ret_accel, size_t size,
-                struct es_err *err);
+int accel_probe(const struct es_image *image, const char *state_dir, char *ret_accel,
+                size_t size, struct es_err *err);
 
 /* The verdict kept from an earlier probe of this host; leaves dst when there is none. */
 void accel_cached(const char *state_dir, char *dst, size_t size);
@@ -358,14 +385,15 @@ void accel_cached(const char *state_dir, char *dst, size_t size);
 /* ---- reset.c */
 /* Every machine of a team anew; calls back once. */
 void range_reset_team(struct range *r, int team,
-                      void (*done)(void *arg, int status, const struct es_err *err), void *arg);
+                      void (*done)(void *arg, int status, const struct es_err *err),
+                      void *arg);
 void range_sign_if_stopped(struct range *r); /* calls.c */
 
-#define reply_fail_new(reply, code, ...)                                                           \
-    do {                                                                                           \
-        struct es_err fail_err = {0};                                                              \
-        es_err_set(&fail_err, code, __VA_ARGS__);                                                  \
-        (reply)->fail(reply, &fail_err);                                                           \
+#define reply_fail_new(reply, code, ...)                                                 \
+    do {                                                                                 \
+        struct es_err fail_err = {0};                                                    \
+        es_err_set(&fail_err, code, __VA_ARGS__);                                        \
+        (reply)->fail(reply, &fail_err);                                                 \
     } while (0)
 
 #endif

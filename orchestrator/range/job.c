@@ -91,7 +91,8 @@ int job_lines_init(struct es_range_core *core, struct es_err *err)
     int rc = uv_async_init(core->loop, &core->lines_async, on_lines);
     if (rc != 0) {
         uv_mutex_destroy(&core->lines_mutex);
-        return es_err_set(err, ES_EIO, "cannot watch worker threads: %s", uv_strerror(rc));
+        return es_err_set(err, ES_EIO, "cannot watch worker threads: %s",
+                          uv_strerror(rc));
     }
     core->lines_async.data = core;
     core->open_handles++;

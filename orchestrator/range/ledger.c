@@ -31,8 +31,11 @@ static int grow(struct range *r)
     return 0;
 }
 
-int range_event(struct range *r, const struct es_event *event, char *text, struct machine *m,
-                void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos), void *arg)
+int range_event(struct range *r, const struct es_event *event, char *text,
+                struct machine *m,
+                void (*committed)(void *arg, int status, const struct es_err *err,
+                                  int64_t pos),
+                void *arg)
 {
     ES_ASSERT(r->store != NULL);
     if (grow(r) != 0) {
@@ -40,7 +43,8 @@ int range_event(struct range *r, const struct es_event *event, char *text, struc
         return ES_ENOMEM;
     }
     struct pending *p = &r->pending[r->pending_count++];
-    *p = (struct pending){.event = *event, .text = text, .machine = m, .committed = committed, .arg = arg};
+    *p = (struct pending){
+        .event = *event, .text = text, .machine = m, .committed = committed, .arg = arg};
     int64_t now = range_now_ex(r);
     p->event.ex_ms = now > r->last_ex_ms ? now : r->last_ex_ms;
     r->last_ex_ms = p->event.ex_ms;
@@ -58,7 +62,8 @@ static void commit(struct range *r, size_t count)
     r->last_mark_ms = core_boottime_ms();
     r->flying_count = count;
     r->commit_in_flight = true;
-    int rc = es_store_commit(r->store, r->core->loop, &mark, r->flying_events, count, on_commit, r, &err);
+    int rc = es_store_commit(r->store, r->core->loop, &mark, r->flying_events, count,
+                             on_commit, r, &err);
     if (rc != 0)
         on_commit(r, rc, &err);
 }
@@ -73,7 +78,8 @@ void range_flush(struct range *r)
 {
     if (r->commit_in_flight || r->pending_count == 0 || r->store == NULL)
         return;
-    size_t count = r->pending_count < ES_STORE_BATCH_MAX ? r->pending_count : ES_STORE_BATCH_MAX;
+    size_t count =
+        r->pending_count < ES_STORE_BATCH_MAX ? r->pending_count : ES_STORE_BATCH_MAX;
     if (count > r->flying_cap) {
         struct pending *flying = es_grow(r->flying, count, sizeof *flying);
         struct es_event *events = es_grow(r->flying_events, count, sizeof *events);
@@ -98,7 +104,8 @@ static int fold_each(void *ctx, const struct es_event *event)
 
 static bool is_correction(const struct es_event *event)
 {
-    return event->type == ES_EV_VOID || event->type == ES_EV_POINTS || event->type == ES_EV_OVERRIDE;
+    return event->type == ES_EV_VOID || event->type == ES_EV_POINTS ||
+           event->type == ES_EV_OVERRIDE;
 }
 
 static int correct_each(void *ctx, const struct es_event *event)
@@ -106,7 +113,8 @@ static int correct_each(void *ctx, const struct es_event *event)
     return is_correction(event) ? es_score_correct(ctx, event, NULL) : 0;
 }
 
-int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events, struct es_err *err)
+int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,
+                 struct es_err *err)
 {
     struct es_score *score = NULL;
     int rc = es_score_create(r->scenario, r->team_count, NULL, NULL, &score, err);
@@ -130,9 +138,9 @@ static void on_score_change(void *ctx, const struct es_score_change *change)
         r->on_change(r, change);
     if (change->fact < 0)
         return;
-    json_t *news = json_pack("{s:I, s:i, s:s, s:b}", "ex_ms", (json_int_t)change->ex_ms, "team",
-                             change->team, "fact", r->scenario->facts[change->fact].name, "now",
-                             (int)change->now);
+    json_t *news = json_pack(
+        "{s:I, s:i, s:s, s:b}", "ex_ms", (json_int_t)change->ex_ms, "team", change->team,
+        "fact", r->scenario->facts[change->fact].name, "now", (int)change->now);
     range_news(r, news);
 }
 
@@ -199,16 +207,24 @@ static void on_lost_ledger(struct range *r, int status, const struct es_err *err
 {
     es_log_error("range %s: the ledger cannot be written: %s", r->name, err->msg);
     struct es_err ignored = {0};
-    es_str_printf(r->trouble, sizeof r->trouble, "paused: the ledger cannot be written: %.180s", err->msg);
+    es_str_printf(r->trouble, sizeof r->trouble,
+                  "paused: the ledger cannot be written: %.180s", err->msg);
     drop_flying(r, status, err);
-    if (r->clock.state == ES_CLOCK_RUNNING && es_clock_pause(&r->clock, core_boottime_ms(), &ignored) == 0) {
+    if (r->clock.state == ES_CLOCK_RUNNING &&
+        es_clock_pause(&r->clock, core_boottime_ms(), &ignored) == 0) {
         struct es_clock_mark mark;
-        struct es_event pause = {.type = ES_EV_CLOCK, .team = -1, .subject = -1, .a = ES_CLOCK_PAUSED,
-                                 .b = r->clock.speed_permille, .ex_ms = range_now_ex(r),
-                                 .text = "{\"by\":\"core\",\"reason\":\"the ledger cannot be written\"}"};
+        struct es_event pause = {
+            .type = ES_EV_CLOCK,
+            .team = -1,
+            .subject = -1,
+            .a = ES_CLOCK_PAUSED,
+            .b = r->clock.speed_permille,
+            .ex_ms = range_now_ex(r),
+            .text = "{\"by\":\"core\",\"reason\":\"the ledger cannot be written\"}"};
         es_clock_mark(&r->clock, r->core->boot_id, core_boottime_ms(), &mark);
         if (es_store_append_reserved(r->store, &mark, &pause, 1, &ignored) != 0)
-            es_log_error("range %s: not even the pause could be recorded: %s", r->name, ignored.msg);
+            es_log_error("range %s: not even the pause could be recorded: %s", r->name,
+                         ignored.msg);
     }
     rebuild(r);
     r->last_ex_ms = es_score_now(r->score);
@@ -231,7 +247,8 @@ static void on_commit(void *ctx, int status, const struct es_err *commit_err)
         const struct es_event *event = &r->flying_events[i];
         corrected |= is_correction(event);
         if (!corrected && es_score_apply(r->score, event, &err) != 0)
-            es_log_error("range %s: event %lld does not fold: %s", r->name, (long long)event->pos, err.msg);
+            es_log_error("range %s: event %lld does not fold: %s", r->name,
+                         (long long)event->pos, err.msg);
     }
     if (corrected)
         rebuild(r);
@@ -267,8 +284,11 @@ void range_machine_event(struct machine *m, enum es_machine_event what, const ch
 {
     if (m->range->store == NULL || m->mould)
         return;
-    struct es_event event = {.type = ES_EV_MACHINE, .team = m->plan->team, .subject = m->plan->node,
-                             .a = what, .instance = machine_identity(m)};
+    struct es_event event = {.type = ES_EV_MACHINE,
+                             .team = m->plan->team,
+                             .subject = m->plan->node,
+                             .a = what,
+                             .instance = machine_identity(m)};
     char *text = NULL;
     if (cause != NULL) {
         json_t *json = json_pack("{s:s}", "cause", cause);
@@ -278,21 +298,27 @@ void range_machine_event(struct machine *m, enum es_machine_event what, const ch
     range_event(m->range, &event, text, NULL, NULL, NULL);
 }
 
-int range_clock_move(struct range *r, enum es_clock_state to, const char *by, const char *reason,
-                     void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos),
+int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
+                     const char *reason,
+                     void (*committed)(void *arg, int status, const struct es_err *err,
+                                       int64_t pos),
                      void *arg, struct es_err *err)
 {
     int64_t mono_ms = core_boottime_ms();
     struct es_clock next = r->clock;
-    int rc = to == ES_CLOCK_PAUSED    ? es_clock_pause(&next, mono_ms, err)
-             : to == ES_CLOCK_STOPPED ? es_clock_stop(&next, mono_ms, err)
+    int rc = to == ES_CLOCK_PAUSED          ? es_clock_pause(&next, mono_ms, err)
+             : to == ES_CLOCK_STOPPED       ? es_clock_stop(&next, mono_ms, err)
              : next.state == ES_CLOCK_READY ? es_clock_start(&next, mono_ms, err)
                                             : es_clock_resume(&next, mono_ms, err);
     if (rc != 0)
         return rc;
-    struct es_event event = {.type = ES_EV_CLOCK, .team = -1, .subject = -1, .a = (int)to,
+    struct es_event event = {.type = ES_EV_CLOCK,
+                             .team = -1,
+                             .subject = -1,
+                             .a = (int)to,
                              .b = next.speed_permille};
-    json_t *json = json_pack("{s:s, s:s*}", "by", by != NULL ? by : "admin", "reason", reason);
+    json_t *json =
+        json_pack("{s:s, s:s*}", "by", by != NULL ? by : "admin", "reason", reason);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (text == NULL)

@@ -32,18 +32,22 @@ int machine_init(struct machine *m, struct range *range, int index, struct es_er
     if (plan->team > 0)
         snprintf(m->label, sizeof m->label, "t%d/%s", plan->team, m->node->name);
     else
-        snprintf(m->label, sizeof m->label, "%s/%s", m->mould ? "mould" : "range", m->node->name);
+        snprintf(m->label, sizeof m->label, "%s/%s", m->mould ? "mould" : "range",
+                 m->node->name);
     es_sm_init(&m->sm, machine_states, M_PLANNED, m->label);
     es_list_init(&m->ops);
     m->next_id = core_boottime_ms() & 0x3fffffff;
     m->baselines = json_object();
-    int rc = es_str_printf(m->disk, sizeof m->disk, "%s/disks/%s.qcow2", range->dir, plan->name);
-    rc |= es_str_printf(m->serial_log, sizeof m->serial_log, "%s/log/%s.log", range->dir, plan->name);
+    int rc = es_str_printf(m->disk, sizeof m->disk, "%s/disks/%s.qcow2", range->dir,
+                           plan->name);
+    rc |= es_str_printf(m->serial_log, sizeof m->serial_log, "%s/log/%s.log", range->dir,
+                        plan->name);
     /* Short on purpose: a socket address holds 107 bytes. */
-    rc |= es_str_printf(m->channel, sizeof m->channel, "%s/s/%.8s.%d", range->core->state_dir,
-                        range->plan->machines[0].uuid, index);
+    rc |= es_str_printf(m->channel, sizeof m->channel, "%s/s/%.8s.%d",
+                        range->core->state_dir, range->plan->machines[0].uuid, index);
     if (rc != 0)
-        return es_err_set(err, ES_ELIMIT, "%s: the state folder's path is too long; choose a shorter one",
+        return es_err_set(err, ES_ELIMIT,
+                          "%s: the state folder's path is too long; choose a shorter one",
                           m->label);
     rc = uv_timer_init(range->core->loop, &m->timer);
     ES_ASSERT(rc == 0);
@@ -100,13 +104,13 @@ void machine_release_boot(struct machine *m)
 
 static void drop_ops(struct machine *m)
 {
-    ES_LIST_EACH(pos, tmp, &m->ops)
-    {
+    ES_LIST_EACH (pos, tmp, &m->ops) {
         struct op *op = ES_CONTAINER(pos, struct op, link);
         es_list_remove(&op->link);
         struct es_result result = {.id = op->id, .ok = false};
         snprintf(result.error_code, sizeof result.error_code, "lost");
-        snprintf(result.error_text, sizeof result.error_text, "the connection to %s ended", m->label);
+        snprintf(result.error_text, sizeof result.error_text,
+                 "the connection to %s ended", m->label);
         if (op->done != NULL)
             op->done(m, &result, op->arg);
         es_free(op);
@@ -153,8 +157,8 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     machine_close_link(m);
     m->tries++;
     machine_set(m, M_FAILED, text);
-    bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY && err.code != ES_EGUEST &&
-                 m->range->phase == R_BRINGING;
+    bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY &&
+                 err.code != ES_EGUEST && m->range->phase == R_BRINGING;
     if (again)
         machine_timer(m, 1000U << m->tries, on_retry);
     else {
@@ -193,15 +197,16 @@ static void begin_disk(struct machine *m)
     char name[ES_PLAN_NAME_MAX + 8];
     machine_set(m, M_DISK, "making the disk");
     snprintf(name, sizeof name, "%s.qcow2", m->plan->name);
-    es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk, m->plan->disk_bytes, true,
-                        on_disk, m);
+    es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
+                        m->plan->disk_bytes, true, on_disk, m);
 }
 
 static void on_boot_limit(struct machine *m)
 {
     struct es_err err = {0};
     es_err_set(&err, ES_ETIMEDOUT,
-               "its agent did not answer within %d s; look at the end of %s for what the guest printed",
+               "its agent did not answer within %d s; look at the end of %s for what the "
+               "guest printed",
                BOOT_LIMIT_MS / 1000, m->serial_log);
     machine_fail(m, "boot", &err);
 }
@@ -211,7 +216,8 @@ static const struct es_link_events link_events;
 static int open_link(struct machine *m, struct es_err *err)
 {
     ES_ASSERT(m->link == NULL);
-    int rc = es_link_create(m->range->core->loop, m->label, m->channel, &link_events, m, &m->link, err);
+    int rc = es_link_create(m->range->core->loop, m->label, m->channel, &link_events, m,
+                            &m->link, err);
     if (rc != 0)
         return rc;
     m->range->open_handles++;
@@ -241,11 +247,18 @@ static void on_started(void *ctx, int status, const struct es_err *start_err)
 static void boot(struct machine *m)
 {
     const struct es_image *image = &m->range->images[m->plan->node];
-    m->spec = (struct es_hyp_machine){
-        .plan = m->range->plan, .machine = m->plan, .kernel = image->kernel, .initrd = image->initrd,
-        .cmdline = image->cmdline, .disk = m->disk, .seed = m->range->seed_disc, .channel = m->channel,
-        .serial_log = m->serial_log, .instance = m->instance,
-        .graphics = es_str_eq(m->node->trainee.console, "graphic")};
+    m->spec = (struct es_hyp_machine){.plan = m->range->plan,
+                                      .machine = m->plan,
+                                      .kernel = image->kernel,
+                                      .initrd = image->initrd,
+                                      .cmdline = image->cmdline,
+                                      .disk = m->disk,
+                                      .seed = m->range->seed_disc,
+                                      .channel = m->channel,
+                                      .serial_log = m->serial_log,
+                                      .instance = m->instance,
+                                      .graphics =
+                                          es_str_eq(m->node->trainee.console, "graphic")};
     m->boot_began_ms = uv_now(m->range->core->loop);
     m->epoch[0] = m->done_epoch[0] = '\0';
     machine_set(m, M_STARTING, "starting");
@@ -262,7 +275,8 @@ static int boots_max(const struct es_range_core *core)
 static void try_boot(struct es_range_core *core)
 {
     while (core->boots < boots_max(core) && !es_list_empty(&core->boot_queue)) {
-        struct machine *m = ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
+        struct machine *m =
+            ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
         es_list_remove(&m->boot_link);
         core->boots++;
         m->has_boot_slot = true;
@@ -274,7 +288,8 @@ static void try_boot(struct es_range_core *core)
 void machine_adopt(struct machine *m, bool was_ready)
 {
     struct es_err err = {0};
-    machine_set(m, was_ready ? M_READY : M_BOOTING, was_ready ? "" : "waiting for its agent");
+    machine_set(m, was_ready ? M_READY : M_BOOTING,
+                was_ready ? "" : "waiting for its agent");
     if (open_link(m, &err) != 0)
         machine_fail(m, "connect to the agent", &err);
 }
@@ -301,7 +316,8 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
         machine_settle(m, true, NULL);
         return;
     }
-    if (state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP || state == M_CHECKING) {
+    if (state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
+        state == M_CHECKING) {
         struct es_err err = {0};
         es_err_set(&err, ES_EHYP, "the machine ended: %s", cause);
         machine_fail(m, machine_states[state].name, &err);
@@ -340,7 +356,8 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
         machine_release_boot(m);
         m->on_timer = NULL;
         machine_personalise(m);
-    } else if (state == M_READY && !es_str_eq(m->done_epoch, hello->epoch) && m->done_epoch[0] != '\0') {
+    } else if (state == M_READY && !es_str_eq(m->done_epoch, hello->epoch) &&
+               m->done_epoch[0] != '\0') {
         es_log_info("%s: its agent started anew, personalising again", m->label);
         machine_personalise(m);
     } else if (state == M_READY && m->done_epoch[0] == '\0')
@@ -360,8 +377,7 @@ void machine_ack(struct machine *m)
 
 static struct op *find_op(struct machine *m, int64_t id)
 {
-    ES_LIST_EACH(pos, tmp, &m->ops)
-    {
+    ES_LIST_EACH (pos, tmp, &m->ops) {
         struct op *op = ES_CONTAINER(pos, struct op, link);
         if (op->id == id)
             return op;
@@ -369,14 +385,16 @@ static struct op *find_op(struct machine *m, int64_t id)
     return NULL;
 }
 
-static void on_link_result(void *ctx, struct es_link *link, const struct es_result *result)
+static void on_link_result(void *ctx, struct es_link *link,
+                           const struct es_result *result)
 {
     struct machine *m = ctx;
     int team, condition;
     (void)link;
     if (m->link == NULL || m->range->phase == R_LEAVING)
         return;
-    if (result->seq != 0 && es_str_eq(result->epoch, m->seq_epoch) && result->seq > m->seq_seen)
+    if (result->seq != 0 && es_str_eq(result->epoch, m->seq_epoch) &&
+        result->seq > m->seq_seen)
         m->seq_seen = result->seq;
     if (machine_id_probe(result->id, &team, &condition)) {
         probing_result(m, result);
@@ -393,8 +411,8 @@ static void on_link_result(void *ctx, struct es_link *link, const struct es_resu
         machine_ack(m);
 }
 
-static void on_link_part(void *ctx, struct es_link *link, int64_t id, const char *stream, const char *data,
-                         size_t len)
+static void on_link_part(void *ctx, struct es_link *link, int64_t id, const char *stream,
+                         const char *data, size_t len)
 {
     struct machine *m = ctx;
     (void)link;
@@ -420,7 +438,8 @@ static int64_t next_count(struct machine *m)
 int64_t machine_probe_id(struct machine *m, int team, int condition)
 {
     ES_ASSERT(team >= 0 && team < 1 << ID_TEAM_BITS);
-    return (((int64_t)condition + 1) << ID_TEAM_BITS | team) << ID_COUNT_BITS | next_count(m);
+    return (((int64_t)condition + 1) << ID_TEAM_BITS | team) << ID_COUNT_BITS |
+           next_count(m);
 }
 
 bool machine_id_probe(int64_t id, int *ret_team, int *ret_condition)
@@ -442,25 +461,29 @@ int machine_call(struct machine *m, enum es_wire_op op, json_t *args, int64_t de
     return machine_call_stream(m, op, args, deadline_ms, max_bytes, done, NULL, arg, err);
 }
 
-int machine_call_stream(struct machine *m, enum es_wire_op wire_op, json_t *args, int64_t deadline_ms,
-                        int64_t max_bytes, on_op done,
-                        void (*on_part)(struct machine *m, const char *stream, const char *data,
-                                        size_t len, void *arg),
+int machine_call_stream(struct machine *m, enum es_wire_op wire_op, json_t *args,
+                        int64_t deadline_ms, int64_t max_bytes, on_op done,
+                        void (*on_part)(struct machine *m, const char *stream,
+                                        const char *data, size_t len, void *arg),
                         void *arg, struct es_err *err)
 {
     struct op *op = es_calloc(1, sizeof *op);
     if (op == NULL || args == NULL || m->link == NULL) {
         es_free(op);
         json_decref(args);
-        return m->link == NULL ? es_err_set(err, ES_ECONN, "%s: its agent is not connected", m->label)
-                               : es_err_nomem(err);
+        return m->link == NULL
+                   ? es_err_set(err, ES_ECONN, "%s: its agent is not connected", m->label)
+                   : es_err_nomem(err);
     }
     op->id = next_count(m);
     op->done = done;
     op->arg = arg;
     op->on_part = on_part;
-    struct es_request request = {
-        .id = op->id, .op = wire_op, .args = args, .deadline_ms = deadline_ms, .max_bytes = max_bytes};
+    struct es_request request = {.id = op->id,
+                                 .op = wire_op,
+                                 .args = args,
+                                 .deadline_ms = deadline_ms,
+                                 .max_bytes = max_bytes};
     int rc = es_link_send(m->link, &request, err);
     if (rc != 0) {
         es_free(op);

@@ -31,7 +31,8 @@ static void hash_number(crypto_generichash_state *state, int64_t v)
     hash_text(state, text);
 }
 
-static int hash_file(crypto_generichash_state *state, const char *path, struct es_err *err)
+static int hash_file(crypto_generichash_state *state, const char *path,
+                     struct es_err *err)
 {
     unsigned char block[16384];
     ssize_t n = -1;
@@ -41,7 +42,8 @@ static int hash_file(crypto_generichash_state *state, const char *path, struct e
     int saved = errno;
     if (fd >= 0)
         close(fd);
-    return n == 0 ? 0 : es_err_set(err, ES_EIO, "cannot read %s: %s", path, strerror(saved));
+    return n == 0 ? 0
+                  : es_err_set(err, ES_EIO, "cannot read %s: %s", path, strerror(saved));
 }
 
 static int compare_names(const struct dirent **a, const struct dirent **b)
@@ -49,7 +51,8 @@ static int compare_names(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int hash_tree(crypto_generichash_state *state, const char *path, int depth, struct es_err *err)
+static int hash_tree(crypto_generichash_state *state, const char *path, int depth,
+                     struct es_err *err)
 {
     struct stat st;
     struct dirent **names = NULL;
@@ -111,7 +114,8 @@ static int hash_node(struct range *r, int node_index, struct es_err *err)
                      : es_err_set(err, rc, "the path of %s is too long", step->from);
     }
     crypto_generichash_final(&state, digest, sizeof digest);
-    sodium_bin2hex(r->mould_hash[node_index], sizeof r->mould_hash[node_index], digest, 20);
+    sodium_bin2hex(r->mould_hash[node_index], sizeof r->mould_hash[node_index], digest,
+                   20);
     return rc;
 }
 
@@ -129,16 +133,18 @@ int mould_hashes(struct range *r, struct es_err *err)
     return 0;
 }
 
-static int mould_path(const struct range *r, int node, const char *suffix, char *dst, size_t size)
+static int mould_path(const struct range *r, int node, const char *suffix, char *dst,
+                      size_t size)
 {
-    return es_str_printf(dst, size, "%s/moulds/%s.%s", r->core->state_dir, r->mould_hash[node], suffix);
+    return es_str_printf(dst, size, "%s/moulds/%s.%s", r->core->state_dir,
+                         r->mould_hash[node], suffix);
 }
 
 bool mould_known(const struct range *r, int node)
 {
     char path[PATH_BYTES + 64];
-    return r->mould_hash[node][0] != '\0' && mould_path(r, node, "json", path, sizeof path) == 0 &&
-           access(path, R_OK) == 0;
+    return r->mould_hash[node][0] != '\0' &&
+           mould_path(r, node, "json", path, sizeof path) == 0 && access(path, R_OK) == 0;
 }
 
 /* Nodes whose mould stands boot from its disk. */
@@ -165,9 +171,10 @@ static int keep_disk(struct machine *m, struct es_err *err)
         mould_path(r, node, "json", marker, sizeof marker) != 0)
         return es_err_set(err, ES_ELIMIT, "the state folder's path is too long");
     if (rename(m->disk, disk) != 0)
-        return es_err_set(err, ES_EIO, "cannot keep the disk as %s: %s", disk, strerror(errno));
-    json_t *json = json_pack("{s:s, s:s, s:s}", "node", m->node->name, "scenario", r->scenario->name, "image",
-                             r->images[node].digest);
+        return es_err_set(err, ES_EIO, "cannot keep the disk as %s: %s", disk,
+                          strerror(errno));
+    json_t *json = json_pack("{s:s, s:s, s:s}", "node", m->node->name, "scenario",
+                             r->scenario->name, "image", r->images[node].digest);
     int rc = json != NULL ? json_dump_file(json, marker, JSON_INDENT(1)) : -1;
     json_decref(json);
     if (rc != 0)
@@ -192,7 +199,8 @@ static void on_off(struct machine *m, bool ok, const struct es_err *stop_err)
 static void on_off_limit(struct machine *m)
 {
     struct es_err err = {0};
-    es_err_set(&err, ES_ETIMEDOUT, "it did not switch off within %d s", OFF_LIMIT_MS / 1000);
+    es_err_set(&err, ES_ETIMEDOUT, "it did not switch off within %d s",
+               OFF_LIMIT_MS / 1000);
     machine_fail(m, "switch off", &err);
 }
 
@@ -214,6 +222,7 @@ void mould_settled(struct machine *m, bool ok, const struct es_err *cause)
     machine_set(m, M_STOPPING, "switching off");
     m->on_settled = on_off;
     machine_timer(m, OFF_LIMIT_MS, on_off_limit);
-    if (machine_call(m, ES_OP_POWER, json_pack("{s:s}", "do", "off"), 60000, 1024, on_power, NULL, &err) != 0)
+    if (machine_call(m, ES_OP_POWER, json_pack("{s:s}", "do", "off"), 60000, 1024,
+                     on_power, NULL, &err) != 0)
         machine_fail(m, "switch off", &err);
 }

@@ -18,7 +18,8 @@ static json_t *account_list(struct machine *m, struct es_err *err)
     json_t *list = json_array();
     for (size_t i = 0; i < m->node->account_count; i++) {
         const struct es_account *account = &m->node->accounts[i];
-        static const char itoa64[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        static const char itoa64[] =
+            "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         char password[256], setting[48], purpose[160];
         unsigned char salt[16];
         struct crypt_data data;
@@ -39,8 +40,9 @@ static json_t *account_list(struct machine *m, struct es_err *err)
         memset(&data, 0, sizeof data);
         const char *hash = password[0] != '\0' ? crypt_r(password, setting, &data) : "!";
         sodium_memzero(password, sizeof password);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "user", account->user, "hash",
-                                              hash != NULL ? hash : "!", "create", 1));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b}", "user", account->user, "hash",
+                                        hash != NULL ? hash : "!", "create", 1));
     }
     return list;
 }
@@ -51,8 +53,9 @@ static json_t *nic_list(const struct machine *m)
     for (size_t i = 0; i < m->plan->nic_count; i++) {
         char address[16];
         const struct es_plan_nic *nic = &m->plan->nics[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:i}", "mac", nic->mac, "address",
-                                              es_ip4_format(nic->addr, address), "prefix", nic->prefix));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:i}", "mac", nic->mac, "address",
+                            es_ip4_format(nic->addr, address), "prefix", nic->prefix));
     }
     return list;
 }
@@ -62,8 +65,9 @@ static json_t *host_list(const struct machine *m)
     json_t *list = json_array();
     for (size_t i = 0; i < m->plan->host_count; i++) {
         char address[16];
-        json_array_append_new(list, json_pack("[s, s]", es_ip4_format(m->plan->hosts[i].addr, address),
-                                              m->plan->hosts[i].name));
+        json_array_append_new(
+            list, json_pack("[s, s]", es_ip4_format(m->plan->hosts[i].addr, address),
+                            m->plan->hosts[i].name));
     }
     return list;
 }
@@ -83,15 +87,16 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
     clock_gettime(CLOCK_REALTIME, &now);
     json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     json_t *args = json_pack(
-        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "hostname", m->node->name, "machine_id", machine_id,
-        "random", es_base64_json(random, sizeof random), "time_us", time_us, "nics", nic_list(m), "hosts",
-        host_list(m), "accounts", accounts);
+        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "hostname", m->node->name, "machine_id",
+        machine_id, "random", es_base64_json(random, sizeof random), "time_us", time_us,
+        "nics", nic_list(m), "hosts", host_list(m), "accounts", accounts);
     if (args == NULL) {
         es_err_nomem(err);
         return NULL;
     }
     if (m->plan->gateway != 0)
-        json_object_set_new(args, "gateway", json_string(es_ip4_format(m->plan->gateway, gateway)));
+        json_object_set_new(args, "gateway",
+                            json_string(es_ip4_format(m->plan->gateway, gateway)));
     if (m->plan->dns != 0)
         json_object_set_new(args, "dns", json_string(es_ip4_format(m->plan->dns, dns)));
     return args;
@@ -136,7 +141,8 @@ static void on_ready_probe(struct machine *m, const struct es_result *result, vo
         return;
     enum es_outcome outcome = ES_OUTCOME_UNKNOWN;
     if (result->ok)
-        outcome = es_judge(&m->node->ready, result->evidence, NULL, vars_value, &v, why, sizeof why);
+        outcome = es_judge(&m->node->ready, result->evidence, NULL, vars_value, &v, why,
+                           sizeof why);
     else
         snprintf(why, sizeof why, "%s: %.150s", result->error_code, result->error_text);
     if (outcome == ES_OUTCOME_PASS) {
@@ -145,7 +151,8 @@ static void on_ready_probe(struct machine *m, const struct es_result *result, vo
     }
     if ((int64_t)uv_now(m->range->core->loop) > m->ready_until_ms) {
         struct es_err err = {0};
-        es_err_set(&err, ES_EGUEST, "its `ready` probe did not pass in time; last seen: %s", why);
+        es_err_set(&err, ES_EGUEST,
+                   "its `ready` probe did not pass in time; last seen: %s", why);
         machine_fail(m, "ready", &err);
         return;
     }
@@ -160,21 +167,25 @@ static void begin_ready(struct machine *m)
         become_ready(m);
         return;
     }
-    json_t *look = vars_expand_json(m->range, m->plan->team < 0 ? 0 : m->plan->team, m->node->ready.look, &err);
+    json_t *look = vars_expand_json(m->range, m->plan->team < 0 ? 0 : m->plan->team,
+                                    m->node->ready.look, &err);
     if (look == NULL) {
         machine_fail(m, "ready", &err);
         return;
     }
-    json_object_set_new(look, "kind", json_string(es_probe_kind_name(m->node->ready.kind)));
-    if (machine_call(m, ES_OP_PROBE, look, READY_PROBE_MS, ES_WIRE_DATA_MAX, on_ready_probe, NULL, &err) != 0)
+    json_object_set_new(look, "kind",
+                        json_string(es_probe_kind_name(m->node->ready.kind)));
+    if (machine_call(m, ES_OP_PROBE, look, READY_PROBE_MS, ES_WIRE_DATA_MAX,
+                     on_ready_probe, NULL, &err) != 0)
         machine_timer(m, READY_EVERY_MS, begin_ready);
 }
 
 void machine_check_ready(struct machine *m)
 {
     snprintf(m->done_epoch, sizeof m->done_epoch, "%s", m->epoch);
-    m->ready_until_ms = (int64_t)uv_now(m->range->core->loop) +
-                        (m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : 300000);
+    m->ready_until_ms =
+        (int64_t)uv_now(m->range->core->loop) +
+        (m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : 300000);
     machine_set(m, M_CHECKING, "checking that it is ready");
     begin_ready(m);
 }
@@ -206,13 +217,16 @@ static void keep_baselines(struct machine *m)
     struct es_err ignored = {0};
     for (size_t c = 0; c < s->conditions_count; c++) {
         const struct es_condition *condition = &s->conditions[c];
-        if (condition->kind != ES_COND_PROBE || condition->probe.kind != ES_PROBE_password ||
+        if (condition->kind != ES_COND_PROBE ||
+            condition->probe.kind != ES_PROBE_password ||
             condition->node != m->plan->node)
             continue;
-        const char *user = json_string_value(json_object_get(condition->probe.look, "user"));
+        const char *user =
+            json_string_value(json_object_get(condition->probe.look, "user"));
         char *kept = user != NULL ? es_strdup(user) : NULL;
         if (kept != NULL &&
-            machine_call(m, ES_OP_PROBE, json_pack("{s:s, s:s}", "kind", "password", "user", user), 10000,
+            machine_call(m, ES_OP_PROBE,
+                         json_pack("{s:s, s:s}", "kind", "password", "user", user), 10000,
                          4096, on_baseline, kept, &ignored) != 0)
             es_free(kept);
     }
@@ -226,8 +240,8 @@ static void begin_steps(struct machine *m)
         return;
     }
     keep_baselines(m);
-    steps_start(m, m->node->personalise, m->node->personalise_count, m->plan->team < 0 ? 0 : m->plan->team,
-                on_setup, NULL);
+    steps_start(m, m->node->personalise, m->node->personalise_count,
+                m->plan->team < 0 ? 0 : m->plan->team, on_setup, NULL);
 }
 
 static void on_keys(struct machine *m, const struct es_result *result, void *arg)
@@ -249,7 +263,8 @@ static void on_personalised(struct machine *m, const struct es_result *result, v
         "if [ -d /etc/ssh ] && command -v ssh-keygen >/dev/null; then\n"
         "  rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub\n"
         "  ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key || exit 1\n"
-        "  if [ -d /run/systemd/system ]; then systemctl -q is-active ssh && systemctl restart ssh; fi\n"
+        "  if [ -d /run/systemd/system ]; then systemctl -q is-active ssh && systemctl "
+        "restart ssh; fi\n"
         "fi\n"
         "echo \"$1\" > /var/lib/enshu/instance\n";
     struct es_err err = {0};
@@ -261,9 +276,10 @@ static void on_personalised(struct machine *m, const struct es_result *result, v
     for (size_t i = 0; i < m->range->scenario->networks_count; i++)
         gateway |= m->range->scenario->networks[i].gateway == m->plan->node;
     snprintf(id, sizeof id, "%.36s-%u", m->plan->uuid, m->instance);
-    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script, "sh", id,
-                             gateway ? "1" : "0", "keep", 2048);
-    if (machine_call(m, ES_OP_EXEC, args, PERSONALISE_LIMIT_MS, 4096, on_keys, NULL, &err) != 0)
+    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script,
+                             "sh", id, gateway ? "1" : "0", "keep", 2048);
+    if (machine_call(m, ES_OP_EXEC, args, PERSONALISE_LIMIT_MS, 4096, on_keys, NULL,
+                     &err) != 0)
         machine_fail(m, "renew the host keys", &err);
 }
 
@@ -272,7 +288,7 @@ void machine_personalise(struct machine *m)
     struct es_err err = {0};
     machine_set(m, M_PERSONALISING, "personalising");
     json_t *args = personalise_args(m, &err);
-    if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS, 4096, on_personalised,
-                                     NULL, &err) != 0)
+    if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS,
+                                     4096, on_personalised, NULL, &err) != 0)
         machine_fail(m, "personalise", &err);
 }

@@ -8,7 +8,8 @@
 
 #define EVERY_FLOOR_REAL_MS 1000
 
-static const struct es_condition *slot_condition(const struct range *r, const struct probe_slot *slot)
+static const struct es_condition *slot_condition(const struct range *r,
+                                                 const struct probe_slot *slot)
 {
     return &r->scenario->conditions[slot->condition];
 }
@@ -41,11 +42,13 @@ static void sift_down(struct range *r, size_t i)
     }
 }
 
-static struct machine *observer(struct range *r, const struct es_condition *condition, int team)
+static struct machine *observer(struct range *r, const struct es_condition *condition,
+                                int team)
 {
     int node = condition->node;
     for (size_t i = 0; node < 0 && i < r->scenario->nodes_count; i++)
-        if (r->scenario->nodes[i].is_prober && r->scenario->nodes[i].nics[0].network == condition->prober)
+        if (r->scenario->nodes[i].is_prober &&
+            r->scenario->nodes[i].nics[0].network == condition->prober)
             node = (int)i;
     return node >= 0 ? range_machine(r, team, node) : NULL;
 }
@@ -103,7 +106,8 @@ static struct probe_slot *find_slot(struct range *r, int team, int condition)
     return &r->slots[r->slot_of[condition] + team - 1];
 }
 
-static char *change_text(struct probe_slot *slot, enum es_outcome outcome, const char *why)
+static char *change_text(struct probe_slot *slot, enum es_outcome outcome,
+                         const char *why)
 {
     if (slot->last == (int)outcome)
         return NULL;
@@ -114,18 +118,21 @@ static char *change_text(struct probe_slot *slot, enum es_outcome outcome, const
     return text;
 }
 
-static void observe(struct range *r, struct probe_slot *slot, enum es_outcome outcome, const char *why,
-                    struct machine *m, const struct es_result *result)
+static void observe(struct range *r, struct probe_slot *slot, enum es_outcome outcome,
+                    const char *why, struct machine *m, const struct es_result *result)
 {
-    struct es_event event = {
-        .type = ES_EV_OBSERVED, .team = slot->team, .subject = slot->condition, .a = (int)outcome};
+    struct es_event event = {.type = ES_EV_OBSERVED,
+                             .team = slot->team,
+                             .subject = slot->condition,
+                             .a = (int)outcome};
     if (result != NULL && result->seq != 0) {
         event.instance = machine_identity(m);
         event.seq = result->seq;
         if (sscanf(result->epoch, "%16llx", (unsigned long long *)&event.epoch) != 1)
             event.epoch = 0;
         /* Results of an epoch arrive in rising order; a lower one is a resend. */
-        if (event.seq <= m->seq_taken || es_score_seen(r->score, event.instance, event.epoch, event.seq)) {
+        if (event.seq <= m->seq_taken ||
+            es_score_seen(r->score, event.instance, event.epoch, event.seq)) {
             machine_ack(m);
             return;
         }
@@ -133,7 +140,8 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         if (m->seq_held == 0 || event.seq < m->seq_held)
             m->seq_held = event.seq;
     }
-    range_event(r, &event, change_text(slot, outcome, why), event.seq != 0 ? m : NULL, NULL, NULL);
+    range_event(r, &event, change_text(slot, outcome, why), event.seq != 0 ? m : NULL,
+                NULL, NULL);
 }
 
 static bool another_answers(const struct range *r, const struct machine *silent)
@@ -149,11 +157,13 @@ static bool another_answers(const struct range *r, const struct machine *silent)
 }
 
 /* The machine could not be asked, or did not answer: what the host knows instead. */
-static enum es_outcome host_outcome(const struct range *r, const struct machine *m, char *why, size_t size)
+static enum es_outcome host_outcome(const struct range *r, const struct machine *m,
+                                    char *why, size_t size)
 {
     enum machine_state state = m != NULL ? machine_state(m) : M_FAULT;
     if (m == NULL || state == M_FAULT || state == M_FAILED) {
-        snprintf(why, size, "the machine failed on our side: %.150s", m != NULL ? m->detail : "it is not there");
+        snprintf(why, size, "the machine failed on our side: %.150s",
+                 m != NULL ? m->detail : "it is not there");
         return ES_OUTCOME_FAULT;
     }
     if (state == M_DOWN) {
@@ -187,7 +197,8 @@ void probing_result(struct machine *m, const struct es_result *result)
     if (slot->busy_id == result->id)
         slot->in_flight = false;
     if (r->clock.state != ES_CLOCK_RUNNING) {
-        machine_ack(m); /* seen while the clock stood still: looked at again when it runs */
+        machine_ack(
+            m); /* seen while the clock stood still: looked at again when it runs */
         return;
     }
     enum es_outcome outcome;
@@ -196,12 +207,15 @@ void probing_result(struct machine *m, const struct es_result *result)
         outcome = host_outcome(r, m, why, sizeof why);
     else if (!result->ok) {
         outcome = ES_OUTCOME_UNKNOWN;
-        snprintf(why, sizeof why, "not observable: %s: %.180s", result->error_code, result->error_text);
+        snprintf(why, sizeof why, "not observable: %s: %.180s", result->error_code,
+                 result->error_text);
     } else {
         struct vars v = {.range = r, .team = team};
         const char *user = json_string_value(json_object_get(c->probe.look, "user"));
-        const json_t *baseline = user != NULL ? json_object_get(m->baselines, user) : NULL;
-        outcome = es_judge(&c->probe, result->evidence, baseline, vars_value, &v, why, sizeof why);
+        const json_t *baseline =
+            user != NULL ? json_object_get(m->baselines, user) : NULL;
+        outcome = es_judge(&c->probe, result->evidence, baseline, vars_value, &v, why,
+                           sizeof why);
     }
     observe(r, slot, outcome, why, m, result);
 }
@@ -219,8 +233,11 @@ static void send_one(struct range *r, const struct probe_slot *slot, struct mach
         return;
     }
     json_object_set_new(look, "kind", json_string(es_probe_kind_name(probe->kind)));
-    struct es_request request = {
-        .id = id, .op = ES_OP_PROBE, .args = look, .deadline_ms = c->timeout_ms, .max_bytes = ES_WIRE_LINE_MAX};
+    struct es_request request = {.id = id,
+                                 .op = ES_OP_PROBE,
+                                 .args = look,
+                                 .deadline_ms = c->timeout_ms,
+                                 .max_bytes = ES_WIRE_LINE_MAX};
     es_link_send(m->link, &request, err);
 }
 
@@ -252,8 +269,10 @@ static void ask(struct range *r, struct probe_slot *slot)
         json_t *look = vars_expand_json(r, slot->team, c->covers[i].look, &ignored);
         if (look == NULL)
             continue;
-        json_object_set_new(look, "kind", json_string(es_probe_kind_name(c->covers[i].kind)));
-        machine_call(m, ES_OP_PROBE, look, c->timeout_ms, ES_WIRE_LINE_MAX, NULL, NULL, &ignored);
+        json_object_set_new(look, "kind",
+                            json_string(es_probe_kind_name(c->covers[i].kind)));
+        machine_call(m, ES_OP_PROBE, look, c->timeout_ms, ES_WIRE_LINE_MAX, NULL, NULL,
+                     &ignored);
     }
 }
 
@@ -282,7 +301,8 @@ void probing_tick(struct range *r)
         int64_t now = range_now_ex(r);
         while (r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms <= now) {
             struct probe_slot *slot = &r->slots[r->heap[0]];
-            int64_t floor_ms = EVERY_FLOOR_REAL_MS * (int64_t)r->clock.speed_permille / 1000;
+            int64_t floor_ms =
+                EVERY_FLOOR_REAL_MS * (int64_t)r->clock.speed_permille / 1000;
             int64_t every = slot_condition(r, slot)->every_ms;
             slot->due_ex_ms += every > floor_ms ? every : floor_ms;
             if (slot->due_ex_ms <= now) /* missed rounds are not made up for */

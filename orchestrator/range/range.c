@@ -19,7 +19,8 @@ static int make_folders(const struct range *r, struct es_err *err)
         /* QEMU's user passes through to its disk and writes the console's log. */
         mode_t mode = es_str_eq(folders[i], "/log") ? 0777 : 0711;
         if (mkdir(path, mode) != 0 && errno != EEXIST)
-            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", path, strerror(errno));
+            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", path,
+                              strerror(errno));
         chmod(path, mode);
     }
     return 0;
@@ -44,7 +45,8 @@ static int fill(struct range *r, struct es_err *err)
     r->mould_hash = es_calloc(s->nodes_count, sizeof *r->mould_hash);
     r->team_names = es_calloc((size_t)r->team_count + 1, sizeof *r->team_names);
     r->machines = es_calloc(r->plan->machine_count, sizeof *r->machines);
-    if (r->images == NULL || r->mould_hash == NULL || r->team_names == NULL || r->machines == NULL)
+    if (r->images == NULL || r->mould_hash == NULL || r->team_names == NULL ||
+        r->machines == NULL)
         return es_err_nomem(err);
     for (int team = 1; team <= r->team_count; team++)
         snprintf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
@@ -80,15 +82,19 @@ static void free_range(struct range *r)
         core_maybe_closed(core);
 }
 
-static int create(struct es_range_core *core, const char *name, struct es_scenario *scenario,
-                  int team_count, struct range **ret_range, struct es_err *err)
+static int create(struct es_range_core *core, const char *name,
+                  struct es_scenario *scenario, int team_count, struct range **ret_range,
+                  struct es_err *err)
 {
     if (core->range_count >= RANGES_MAX)
-        return es_err_set(err, ES_ELIMIT, "%d ranges are there already; take one down first", RANGES_MAX);
+        return es_err_set(err, ES_ELIMIT,
+                          "%d ranges are there already; take one down first", RANGES_MAX);
     if (!es_str_is_name(name, ES_NAME_MAX))
         return es_err_set(err, ES_EINVAL,
-                          "a range's name has at most %d letters a-z, digits, - . _ and begins with a letter "
-                          "or digit", ES_NAME_MAX);
+                          "a range's name has at most %d letters a-z, digits, - . _ and "
+                          "begins with a letter "
+                          "or digit",
+                          ES_NAME_MAX);
     struct range *r = es_calloc(1, sizeof *r);
     if (r == NULL)
         return es_err_nomem(err);
@@ -100,8 +106,10 @@ static int create(struct es_range_core *core, const char *name, struct es_scenar
     es_str_printf(r->name, sizeof r->name, "%s", name);
     int rc = es_str_printf(r->dir, sizeof r->dir, "%s/ranges/%s", core->state_dir, name);
     if (rc == 0)
-        rc = es_str_printf(r->seed_disc, sizeof r->seed_disc, "%s/ranges/%s/seed.iso", core->state_dir, name);
-    rc = rc != 0 ? es_err_set(err, rc, "the state folder's path is too long") : fill(r, err);
+        rc = es_str_printf(r->seed_disc, sizeof r->seed_disc, "%s/ranges/%s/seed.iso",
+                           core->state_dir, name);
+    rc = rc != 0 ? es_err_set(err, rc, "the state folder's path is too long")
+                 : fill(r, err);
     if (rc != 0) {
         r->scenario = NULL; /* stays with the caller */
         free_range(r);
@@ -127,10 +135,11 @@ static int write_identity(struct range *r, struct es_err *err)
     json_t *teams = json_array();
     for (int team = 1; team <= r->team_count; team++)
         json_array_append_new(teams, json_string(r->team_names[team]));
-    json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:o}", "range", r->name, "scenario_file",
-                             r->scenario->file, "hash", r->scenario->hash, "team_count", r->team_count,
-                             "teams", teams);
-    int rc = json != NULL ? es_store_put_blob(r->store, "secret", hex, strlen(hex), err) : es_err_nomem(err);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:i, s:o}", "range", r->name, "scenario_file", r->scenario->file,
+        "hash", r->scenario->hash, "team_count", r->team_count, "teams", teams);
+    int rc = json != NULL ? es_store_put_blob(r->store, "secret", hex, strlen(hex), err)
+                          : es_err_nomem(err);
     sodium_memzero(hex, sizeof hex);
     snprintf(path, sizeof path, "%s/range.json", r->dir);
     if (rc == 0 && json_dump_file(json, path, JSON_INDENT(1)) != 0)
@@ -143,8 +152,9 @@ static int write_identity(struct range *r, struct es_err *err)
     return range_event(r, &event, text, NULL, NULL, NULL) != 0 ? es_err_nomem(err) : 0;
 }
 
-int range_create(struct es_range_core *core, const char *name, struct es_scenario *scenario, int team_count,
-                 struct range **ret_range, struct es_err *err)
+int range_create(struct es_range_core *core, const char *name,
+                 struct es_scenario *scenario, int team_count, struct range **ret_range,
+                 struct es_err *err)
 {
     struct range *r = NULL;
     int rc = create(core, name, scenario, team_count, &r, err);
@@ -228,15 +238,18 @@ struct machine *range_find_machine(struct range *r, const char *label, struct es
             return m;
         if (slash == NULL && es_str_eq(m->node->name, label)) {
             if (found != NULL) {
-                es_err_set(err, ES_EINVAL, "several teams have a machine %s; say which, as in t1/%s", label,
-                           label);
+                es_err_set(err, ES_EINVAL,
+                           "several teams have a machine %s; say which, as in t1/%s",
+                           label, label);
                 return NULL;
             }
             found = m;
         }
     }
     if (found == NULL)
-        es_err_set(err, ES_ENOENT, "range %s has no machine %s; `enshu status` lists them", r->name, label);
+        es_err_set(err, ES_ENOENT,
+                   "range %s has no machine %s; `enshu status` lists them", r->name,
+                   label);
     return found;
 }
 
@@ -269,15 +282,19 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     const char *file = json_string_value(json_object_get(json, "scenario_file"));
     int teams = (int)json_integer_value(json_object_get(json, "team_count"));
     struct es_diags *diags = es_calloc(1, sizeof *diags);
-    int rc = file == NULL || teams < 1 || diags == NULL
-                 ? es_err_set(err, ES_ECORRUPT, "%s cannot be read: %s", path, json_err.text)
-                 : es_scenario_load(file, diags, &scenario, err);
+    int rc =
+        file == NULL || teams < 1 || diags == NULL
+            ? es_err_set(err, ES_ECORRUPT, "%s cannot be read: %s", path, json_err.text)
+            : es_scenario_load(file, diags, &scenario, err);
     if (diags != NULL)
         es_diags_finish(diags);
     es_free(diags);
-    if (rc == 0 && !es_str_eq(scenario->hash, json_string_value(json_object_get(json, "hash"))))
-        rc = es_err_set(err, ES_ESTATE,
-                        "the scenario %s changed since the range was made; put it back as it was", file);
+    if (rc == 0 &&
+        !es_str_eq(scenario->hash, json_string_value(json_object_get(json, "hash"))))
+        rc = es_err_set(
+            err, ES_ESTATE,
+            "the scenario %s changed since the range was made; put it back as it was",
+            file);
     json_decref(json);
     if (rc == 0)
         rc = create(core, name, scenario, teams, &r, err);
@@ -291,7 +308,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     es_buf_init(&hex, 256);
     if (rc == 0)
         rc = es_store_get_blob(r->store, "secret", &hex, err);
-    if (rc == 0 && sodium_hex2bin(r->secret, SEED_BYTES, es_buf_str(&hex), hex.len, NULL, NULL, NULL) != 0)
+    if (rc == 0 && sodium_hex2bin(r->secret, SEED_BYTES, es_buf_str(&hex), hex.len, NULL,
+                                  NULL, NULL) != 0)
         rc = es_err_set(err, ES_ECORRUPT, "the range's secret is damaged");
     es_buf_finish(&hex);
     if (rc == 0)
@@ -305,10 +323,15 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     if (es_store_last_mark(r->store, &mark) == 0) {
         es_clock_restore(&r->clock, &mark, core->boot_id, core_boottime_ms(), &ran_on);
         if (mark.state == ES_CLOCK_RUNNING && !ran_on) {
-            struct es_event paused = {.type = ES_EV_CLOCK, .team = -1, .subject = -1, .a = ES_CLOCK_PAUSED,
+            struct es_event paused = {.type = ES_EV_CLOCK,
+                                      .team = -1,
+                                      .subject = -1,
+                                      .a = ES_CLOCK_PAUSED,
                                       .b = r->clock.speed_permille};
-            range_event(r, &paused, es_strdup("{\"by\":\"core\",\"reason\":\"the core was away too long\"}"),
-                        NULL, NULL, NULL);
+            range_event(
+                r, &paused,
+                es_strdup("{\"by\":\"core\",\"reason\":\"the core was away too long\"}"),
+                NULL, NULL, NULL);
             snprintf(r->trouble, sizeof r->trouble,
                      "paused: the core was away for more than %d s; resume when ready",
                      ES_CLOCK_GAP_MAX_MS / 1000);
@@ -316,8 +339,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     }
     r->phase = R_UP;
     probing_tick(r);
-    es_log_info("range %s: restored at event %lld, clock %s", r->name, (long long)es_store_head(r->store),
-                es_clock_state_name(r->clock.state));
+    es_log_info("range %s: restored at event %lld, clock %s", r->name,
+                (long long)es_store_head(r->store), es_clock_state_name(r->clock.state));
     return 0;
 }
 

@@ -27,7 +27,8 @@ static void finish_one(struct reset *reset, bool ok, const struct es_err *err)
     else if (reset->failed)
         reset->reply->fail(reset->reply, &reset->first);
     else
-        reset->reply->done(reset->reply, json_pack("{s:I}", "machines", (json_int_t)reset->count));
+        reset->reply->done(reset->reply,
+                           json_pack("{s:I}", "machines", (json_int_t)reset->count));
     es_free(reset);
 }
 
@@ -85,7 +86,8 @@ static void reset_machines(struct reset *reset, const struct machine *only, int 
     reset->waiting = 1;
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
-        if ((only != NULL && m != only) || (only == NULL && m->plan->team != team) || !can_reset(m))
+        if ((only != NULL && m != only) || (only == NULL && m->plan->team != team) ||
+            !can_reset(m))
             continue;
         reset->waiting++;
         reset->count++;
@@ -94,7 +96,8 @@ static void reset_machines(struct reset *reset, const struct machine *only, int 
     finish_one(reset, true, NULL);
 }
 
-void range_reset_team(struct range *r, int team, void (*done)(void *arg, int status, const struct es_err *err),
+void range_reset_team(struct range *r, int team,
+                      void (*done)(void *arg, int status, const struct es_err *err),
                       void *arg)
 {
     struct reset *reset = es_calloc(1, sizeof *reset);
@@ -108,7 +111,8 @@ void range_reset_team(struct range *r, int team, void (*done)(void *arg, int sta
     reset_machines(reset, NULL, team);
 }
 
-void es_range_call_reset(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_reset(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply)
 {
     const char *name = json_string_value(json_object_get(params, "range"));
     const char *label = json_string_value(json_object_get(params, "machine"));
@@ -117,7 +121,8 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params, struc
     struct es_err err = {0};
     if (r == NULL || r->phase != R_UP) {
         reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_EBUSY, "range %s is %s", name,
-                       r == NULL ? "not there; `enshu status` lists them" : "being worked on; wait for it");
+                       r == NULL ? "not there; `enshu status` lists them"
+                                 : "being worked on; wait for it");
         return;
     }
     struct machine *m = label != NULL ? range_find_machine(r, label, &err) : NULL;
@@ -126,11 +131,13 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params, struc
         return;
     }
     if (m == NULL && (team < 1 || team > r->team_count)) {
-        reply_fail_new(reply, ES_EINVAL, "say which machine or team (1 to %d) to reset", r->team_count);
+        reply_fail_new(reply, ES_EINVAL, "say which machine or team (1 to %d) to reset",
+                       r->team_count);
         return;
     }
     if (m != NULL && !can_reset(m)) {
-        reply_fail_new(reply, ES_EBUSY, "%s is %s; wait for it", m->label, es_sm_name(&m->sm));
+        reply_fail_new(reply, ES_EBUSY, "%s is %s; wait for it", m->label,
+                       es_sm_name(&m->sm));
         return;
     }
     struct reset *reset = es_calloc(1, sizeof *reset);

@@ -13,9 +13,11 @@ static json_t *machine_json(const struct machine *m)
     char address[16] = "";
     if (m->plan->nic_count > 0)
         es_ip4_format(m->plan->nics[0].addr, address);
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "machine", m->label, "team",
-                     m->plan->team, "node", m->node->name, "state", es_sm_name(&m->sm), "detail", m->detail,
-                     "link", m->link != NULL ? es_link_state_name(es_link_state(m->link)) : "none",
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "machine", m->label,
+                     "team", m->plan->team, "node", m->node->name, "state",
+                     es_sm_name(&m->sm), "detail", m->detail, "link",
+                     m->link != NULL ? es_link_state_name(es_link_state(m->link))
+                                     : "none",
                      "address", address, "instance", (int)m->instance, "mode", "boot");
 }
 
@@ -29,29 +31,32 @@ static json_t *team_json(struct range *r, int team)
         struct es_objective_state state;
         const struct es_objective *objective = &r->scenario->objectives[i];
         es_score_objective(r->score, team, (int)i, &state);
-        json_array_append_new(objectives,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", objective->name, "title",
-                                        es_text_get(&objective->title, ""), "status",
-                                        objective_words[state.status], "met_ex_ms",
-                                        (json_int_t)state.met_ex_ms, "mpts", (json_int_t)state.mpts,
-                                        "points", (json_int_t)objective->points));
+        json_array_append_new(
+            objectives,
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", objective->name, "title",
+                      es_text_get(&objective->title, ""), "status",
+                      objective_words[state.status], "met_ex_ms",
+                      (json_int_t)state.met_ex_ms, "mpts", (json_int_t)state.mpts,
+                      "points", (json_int_t)objective->points));
     }
     for (size_t i = 0; i < r->scenario->conditions_count; i++) {
         struct es_condition_state state;
         es_score_condition(r->score, team, (int)i, &state);
         json_array_append_new(conditions,
-                              json_pack("{s:s, s:s, s:I}", "name", r->scenario->conditions[i].name, "outcome",
+                              json_pack("{s:s, s:s, s:I}", "name",
+                                        r->scenario->conditions[i].name, "outcome",
                                         es_outcome_name(state.outcome), "since_ex_ms",
                                         (json_int_t)state.since_ex_ms));
     }
     for (size_t i = 0; i < r->scenario->phases_count; i++) {
         struct es_phase_state state;
         es_score_phase(r->score, team, (int)i, &state);
-        json_array_append_new(phases, json_pack("{s:s, s:I, s:I, s:b, s:b}", "name",
-                                                r->scenario->phases[i].name, "begun_ex_ms",
-                                                (json_int_t)state.begun_ex_ms, "done_ex_ms",
-                                                (json_int_t)state.done_ex_ms, "stuck", (int)state.stuck,
-                                                "late", (int)state.late));
+        json_array_append_new(phases,
+                              json_pack("{s:s, s:I, s:I, s:b, s:b}", "name",
+                                        r->scenario->phases[i].name, "begun_ex_ms",
+                                        (json_int_t)state.begun_ex_ms, "done_ex_ms",
+                                        (json_int_t)state.done_ex_ms, "stuck",
+                                        (int)state.stuck, "late", (int)state.late));
     }
     for (size_t i = 0; i < r->scenario->services_count; i++) {
         struct es_service_state state;
@@ -60,11 +65,13 @@ static json_t *team_json(struct range *r, int team)
                                                   r->scenario->services[i].name, "last",
                                                   es_outcome_name(state.last), "rounds",
                                                   (json_int_t)state.rounds, "passed",
-                                                  (json_int_t)state.passed, "mpts", (json_int_t)state.mpts));
+                                                  (json_int_t)state.passed, "mpts",
+                                                  (json_int_t)state.mpts));
     }
-    return json_pack("{s:i, s:s, s:I, s:o, s:o, s:o, s:o}", "team", team, "name", r->team_names[team],
-                     "total_mpts", (json_int_t)es_score_total_mpts(r->score, team), "objectives", objectives,
-                     "conditions", conditions, "phases", phases, "services", services);
+    return json_pack(
+        "{s:i, s:s, s:I, s:o, s:o, s:o, s:o}", "team", team, "name", r->team_names[team],
+        "total_mpts", (json_int_t)es_score_total_mpts(r->score, team), "objectives",
+        objectives, "conditions", conditions, "phases", phases, "services", services);
 }
 
 json_t *status_json(struct range *r)
@@ -76,11 +83,13 @@ json_t *status_json(struct range *r)
             json_array_append_new(machines, machine_json(&r->machines[i]));
     for (int team = 1; r->score != NULL && team <= r->team_count; team++)
         json_array_append_new(teams, team_json(r, team));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:I}, s:s, s:o, s:o, s:I}", "range", r->name,
-                     "state", phase_names[r->phase], "scenario", r->scenario->name, "title",
-                     es_text_get(&r->scenario->title, ""), "scenario_hash", r->scenario->hash, "clock",
-                     "state", es_clock_state_name(r->clock.state), "ex_ms", (json_int_t)range_now_ex(r),
-                     "trouble", r->trouble, "machines", machines, "teams", teams, "ledger_head",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:I}, s:s, s:o, s:o, s:I}",
+                     "range", r->name, "state", phase_names[r->phase], "scenario",
+                     r->scenario->name, "title", es_text_get(&r->scenario->title, ""),
+                     "scenario_hash", r->scenario->hash, "clock", "state",
+                     es_clock_state_name(r->clock.state), "ex_ms",
+                     (json_int_t)range_now_ex(r), "trouble", r->trouble, "machines",
+                     machines, "teams", teams, "ledger_head",
                      (json_int_t)(r->store != NULL ? es_store_head(r->store) : 0));
 }
 
@@ -92,8 +101,7 @@ static void on_watch_timer(uv_timer_t *timer)
     r->dirty = false;
     json_t *news = r->news;
     r->news = NULL;
-    ES_LIST_EACH(pos, tmp, &r->watchers)
-    {
+    ES_LIST_EACH (pos, tmp, &r->watchers) {
         struct watcher *watcher = ES_CONTAINER(pos, struct watcher, link);
         json_t *snapshot = status_json(r);
         if (snapshot != NULL && news != NULL)
@@ -128,8 +136,7 @@ void range_news(struct range *r, json_t *news)
 
 void range_watch_end(struct range *r)
 {
-    ES_LIST_EACH(pos, tmp, &r->watchers)
-    {
+    ES_LIST_EACH (pos, tmp, &r->watchers) {
         struct watcher *watcher = ES_CONTAINER(pos, struct watcher, link);
         es_list_remove(&watcher->link);
         watcher->reply->on_gone = NULL;
@@ -148,14 +155,16 @@ static void on_watcher_gone(struct es_reply *reply)
     reply->done(reply, json_object());
 }
 
-void es_range_call_watch(struct es_range_core *core, const json_t *params, struct es_reply *reply)
+void es_range_call_watch(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply)
 {
     const char *name = json_string_value(json_object_get(params, "range"));
     struct range *r = core_range(core, name);
     struct watcher *watcher = es_calloc(1, sizeof *watcher);
     if (r == NULL || watcher == NULL) {
         es_free(watcher);
-        reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_ENOMEM, "no range %s; `enshu status` lists them", name);
+        reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_ENOMEM,
+                       "no range %s; `enshu status` lists them", name);
         return;
     }
     watcher->range = r;

@@ -70,7 +70,8 @@ static const char *const kind_names[] = {"copy", "write", "script", "run", "serv
 static void fail(struct steps_run *run, struct es_err *err)
 {
     const struct es_step *step = &run->steps[run->at];
-    es_err_prefix(err, "%s:%d: %s", step->pos.file, step->pos.line, kind_names[step->kind]);
+    es_err_prefix(err, "%s:%d: %s", step->pos.file, step->pos.line,
+                  kind_names[step->kind]);
     finish(run, err->code, err);
 }
 
@@ -91,7 +92,8 @@ void steps_abort(struct machine *m)
     m->steps = NULL;
 }
 
-static void call(struct steps_run *run, enum es_wire_op op, json_t *args, int64_t limit_ms, on_op done)
+static void call(struct steps_run *run, enum es_wire_op op, json_t *args,
+                 int64_t limit_ms, on_op done)
 {
     struct es_err err = {0};
     if (machine_call(run->m, op, args, limit_ms, ES_WIRE_DATA_MAX, done, run, &err) != 0)
@@ -103,8 +105,8 @@ static bool op_failed(struct steps_run *run, const struct es_result *result)
     struct es_err err = {0};
     if (result->ok)
         return false;
-    es_err_set(&err, es_str_eq(result->error_code, "lost") ? ES_ECONN : ES_EGUEST, "%s: %s",
-               result->error_code, result->error_text);
+    es_err_set(&err, es_str_eq(result->error_code, "lost") ? ES_ECONN : ES_EGUEST,
+               "%s: %s", result->error_code, result->error_text);
     fail(run, &err);
     return true;
 }
@@ -116,8 +118,10 @@ static void tail_text(const json_t *b64, struct es_buf *out)
     struct es_buf raw;
     es_buf_init(&raw, 1U << 20);
     if (json_is_string(b64) &&
-        es_base64_decode(json_string_value(b64), json_string_length(b64), &raw) == 0 && raw.len > 0) {
-        while (raw.len > 0 && (raw.data[raw.len - 1] == '\n' || raw.data[raw.len - 1] == ' '))
+        es_base64_decode(json_string_value(b64), json_string_length(b64), &raw) == 0 &&
+        raw.len > 0) {
+        while (raw.len > 0 &&
+               (raw.data[raw.len - 1] == '\n' || raw.data[raw.len - 1] == ' '))
             raw.len--;
         size_t from = raw.len > 240 ? raw.len - 240 : 0;
         es_str_escape_terminal(out, raw.data + from, raw.len - from, false);
@@ -145,7 +149,8 @@ static void on_exec(struct machine *m, const struct es_result *result, void *arg
     es_buf_puts(&text, text.len > 0 ? " | " : "");
     tail_text(json_object_get(result->evidence, "stderr"), &text);
     if (json_is_true(json_object_get(result->evidence, "timeout")))
-        es_err_set(&err, ES_EGUEST, "did not end in time; it said: %s", es_buf_str(&text));
+        es_err_set(&err, ES_EGUEST, "did not end in time; it said: %s",
+                   es_buf_str(&text));
     else
         es_err_set(&err, ES_EGUEST, "ended with exit code %lld; it said: %s",
                    (long long)json_integer_value(exit_code), es_buf_str(&text));
@@ -157,9 +162,12 @@ static void run_shell(struct steps_run *run, const char *shell, const char *prog
 {
     const struct es_step *step = &run->steps[run->at];
     json_t *env = vars_env(run->m->range, run->team, run->m);
-    json_t *args = program != NULL ? json_pack("{s:[s], s:o, s:i}", "argv", program, "env", env, "keep", 8192)
-                                   : json_pack("{s:s, s:o, s:i}", "shell", shell, "env", env, "keep", 8192);
-    call(run, ES_OP_EXEC, args, step->timeout_ms > 0 ? step->timeout_ms : STEP_LIMIT_MS, on_exec);
+    json_t *args =
+        program != NULL
+            ? json_pack("{s:[s], s:o, s:i}", "argv", program, "env", env, "keep", 8192)
+            : json_pack("{s:s, s:o, s:i}", "shell", shell, "env", env, "keep", 8192);
+    call(run, ES_OP_EXEC, args, step->timeout_ms > 0 ? step->timeout_ms : STEP_LIMIT_MS,
+         on_exec);
 }
 
 static void run_service(struct steps_run *run)
@@ -167,49 +175,60 @@ static void run_service(struct steps_run *run)
     const struct es_step *step = &run->steps[run->at];
     /* The name and the verb travel as arguments of the shell, not inside its text. */
     static const char script[] =
-        "case $2 in started) v=start;; stopped) v=stop;; restarted) v=restart;; reloaded) v=reload;; "
+        "case $2 in started) v=start;; stopped) v=stop;; restarted) v=restart;; "
+        "reloaded) v=reload;; "
         "enabled) v=enable;; disabled) v=disable;; *) v=$2;; esac\n"
-        "if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then exec systemctl $v -- \"$1\"; fi\n"
+        "if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then exec "
+        "systemctl $v -- \"$1\"; fi\n"
         "case $v in enable|disable) exit 0;; esac\n"
         "exec /etc/init.d/\"$1\" $v";
-    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script, "sh", step->text,
-                             step->service_state != NULL ? step->service_state : "started", "keep", 8192);
+    json_t *args = json_pack(
+        "{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script, "sh", step->text,
+        step->service_state != NULL ? step->service_state : "started", "keep", 8192);
     call(run, ES_OP_EXEC, args, STEP_LIMIT_MS, on_exec);
 }
 
 /* ---------------------------------------------------------------- files */
 
-static int add_file(struct steps_run *run, const char *from, const char *to, unsigned mode, bool folder,
-                    struct es_err *err)
+static int add_file(struct steps_run *run, const char *from, const char *to,
+                    unsigned mode, bool folder, struct es_err *err)
 {
     struct file_item *files = es_grow(run->files, run->file_count + 1, sizeof *files);
     if (files == NULL)
         return es_err_nomem(err);
     run->files = files;
     if (run->file_count >= FILES_MAX)
-        return es_err_set(err, ES_ELIMIT, "%s holds more than %d files; pack them into an archive", from,
+        return es_err_set(err, ES_ELIMIT,
+                          "%s holds more than %d files; pack them into an archive", from,
                           FILES_MAX);
     struct file_item *item = &files[run->file_count];
-    *item = (struct file_item){.from = from != NULL ? es_strdup(from) : NULL, .to = es_strdup(to),
-                               .mode = mode, .folder = folder};
+    *item = (struct file_item){.from = from != NULL ? es_strdup(from) : NULL,
+                               .to = es_strdup(to),
+                               .mode = mode,
+                               .folder = folder};
     run->file_count++;
-    return item->to == NULL || (from != NULL && item->from == NULL) ? es_err_nomem(err) : 0;
+    return item->to == NULL || (from != NULL && item->from == NULL) ? es_err_nomem(err)
+                                                                    : 0;
 }
 
-static int add_tree(struct steps_run *run, const char *from, const char *to, int mode, int depth,
-                    struct es_err *err)
+static int add_tree(struct steps_run *run, const char *from, const char *to, int mode,
+                    int depth, struct es_err *err)
 {
     struct stat st;
     if (lstat(from, &st) != 0)
         return es_err_set(err, ES_ENOENT, "the asset %s is gone", from);
     if (S_ISREG(st.st_mode))
-        return add_file(run, from, to, mode >= 0 ? (unsigned)mode : (st.st_mode & 0111) != 0 ? 0755U : 0644U,
+        return add_file(run, from, to,
+                        mode >= 0                  ? (unsigned)mode
+                        : (st.st_mode & 0111) != 0 ? 0755U
+                                                   : 0644U,
                         false, err);
     if (!S_ISDIR(st.st_mode) || depth > 16)
         return es_err_set(err, ES_EINVAL, "%s is neither a file nor a folder", from);
     int rc = add_file(run, NULL, to, 0755, true, err);
     DIR *dir = rc == 0 ? opendir(from) : NULL;
-    for (struct dirent *entry; rc == 0 && dir != NULL && (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry;
+         rc == 0 && dir != NULL && (entry = readdir(dir)) != NULL;) {
         char a[PATH_BYTES], b[PATH_BYTES];
         if (es_str_eq(entry->d_name, ".") || es_str_eq(entry->d_name, ".."))
             continue;
@@ -233,7 +252,8 @@ static int read_asset(struct steps_run *run, const char *path, struct es_err *er
     if (fd < 0 || fstat(fd, &st) != 0 || st.st_size > (off_t)ASSET_BYTES_MAX) {
         if (fd >= 0)
             close(fd);
-        return es_err_set(err, ES_EIO, "the asset %s cannot be read or is larger than 16 MiB", path);
+        return es_err_set(err, ES_EIO,
+                          "the asset %s cannot be read or is larger than 16 MiB", path);
     }
     size_t size = (size_t)st.st_size, off = 0;
     run->data = es_alloc(size + 1);
@@ -298,9 +318,10 @@ static void on_folder(struct machine *m, const struct es_result *result, void *a
 static void make_folder(struct steps_run *run, const struct file_item *file)
 {
     const struct es_step *step = &run->steps[run->at];
-    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c",
-                             "mkdir -p -- \"$1\" && { [ -z \"$2\" ] || chown -- \"$2\" \"$1\"; }", "sh",
-                             file->to, step->owner != NULL ? step->owner : "", "keep", 2048);
+    json_t *args =
+        json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c",
+                  "mkdir -p -- \"$1\" && { [ -z \"$2\" ] || chown -- \"$2\" \"$1\"; }",
+                  "sh", file->to, step->owner != NULL ? step->owner : "", "keep", 2048);
     call(run, ES_OP_EXEC, args, PUT_LIMIT_MS, on_folder);
 }
 
@@ -335,10 +356,11 @@ static void put_chunk(struct steps_run *run)
     bool last = run->data_off + n == run->data_len;
     char mode[8];
     snprintf(mode, sizeof mode, "%04o", file->mode);
-    json_t *args = json_pack("{s:s, s:I, s:o, s:b, s:I, s:s, s:s*}", "path", file->to, "off",
-                             (json_int_t)run->data_off, "data", es_base64_json(run->data + run->data_off, n),
-                             "last", (int)last, "size", (json_int_t)run->data_len, "mode", mode, "owner",
-                             step->owner);
+    json_t *args =
+        json_pack("{s:s, s:I, s:o, s:b, s:I, s:s, s:s*}", "path", file->to, "off",
+                  (json_int_t)run->data_off, "data",
+                  es_base64_json(run->data + run->data_off, n), "last", (int)last, "size",
+                  (json_int_t)run->data_len, "mode", mode, "owner", step->owner);
     if (args != NULL && step->mtime_s >= 0)
         json_object_set_new(args, "mtime_s", json_integer(step->mtime_s));
     run->data_off += n;
@@ -354,9 +376,11 @@ static int begin_files(struct steps_run *run, struct es_err *err)
         if (run->data == NULL)
             return err->code;
         run->data_len = strlen(run->data);
-        return add_file(run, NULL, step->to, step->mode >= 0 ? (unsigned)step->mode : 0644U, false, err);
+        return add_file(run, NULL, step->to,
+                        step->mode >= 0 ? (unsigned)step->mode : 0644U, false, err);
     }
-    if (es_str_printf(from, sizeof from, "%s/%s", run->m->range->scenario->dir, step->from) != 0)
+    if (es_str_printf(from, sizeof from, "%s/%s", run->m->range->scenario->dir,
+                      step->from) != 0)
         return es_err_set(err, ES_ELIMIT, "the path of %s is too long", step->from);
     if (step->kind == ES_STEP_SCRIPT) {
         run->script = true;
@@ -373,7 +397,8 @@ static int begin_files(struct steps_run *run, struct es_err *err)
     struct stat st;
     if (into && stat(from, &st) == 0 && S_ISREG(st.st_mode)) {
         const char *base = strrchr(from, '/');
-        if (es_str_printf(to + len, sizeof to - len, "/%s", base != NULL ? base + 1 : from) != 0)
+        if (es_str_printf(to + len, sizeof to - len, "/%s",
+                          base != NULL ? base + 1 : from) != 0)
             return es_err_set(err, ES_ELIMIT, "the path %s is too long", step->to);
     }
     return add_tree(run, from, to, step->mode, 0, err);
@@ -388,8 +413,8 @@ static void next_step(struct steps_run *run)
         return;
     }
     const struct es_step *step = &run->steps[run->at];
-    snprintf(m->detail, sizeof m->detail, "step %zu of %zu: %s %.80s", run->at + 1, run->count,
-             kind_names[step->kind],
+    snprintf(m->detail, sizeof m->detail, "step %zu of %zu: %s %.80s", run->at + 1,
+             run->count, kind_names[step->kind],
              step->kind == ES_STEP_RUN || step->kind == ES_STEP_SERVICE ? step->text
              : step->to != NULL                                         ? step->to
                                                                         : step->from);
@@ -404,8 +429,8 @@ static void next_step(struct steps_run *run)
         put_chunk(run);
 }
 
-void steps_start(struct machine *m, const struct es_step *steps, size_t count, int team, on_steps done,
-                 void *arg)
+void steps_start(struct machine *m, const struct es_step *steps, size_t count, int team,
+                 on_steps done, void *arg)
 {
     ES_ASSERT(m->steps == NULL);
     struct steps_run *run = es_calloc(1, sizeof *run);

@@ -6,19 +6,20 @@
 
 #include "inner.h"
 
-void vars_derive(const struct range *range, const char *purpose, int team, unsigned char *dst, size_t len)
+void vars_derive(const struct range *range, const char *purpose, int team,
+                 unsigned char *dst, size_t len)
 {
     unsigned char hash[crypto_generichash_BYTES_MAX];
     char word[256];
     ES_ASSERT(len <= sizeof hash);
     snprintf(word, sizeof word, "%d/%s", team, purpose);
-    crypto_generichash(hash, sizeof hash, (const unsigned char *)word, strlen(word), range->secret,
-                       SEED_BYTES);
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)word, strlen(word),
+                       range->secret, SEED_BYTES);
     memcpy(dst, hash, len);
 }
 
-static int random_text(const struct range *r, const struct es_random *random, int team, char *dst,
-                       size_t size)
+static int random_text(const struct range *r, const struct es_random *random, int team,
+                       char *dst, size_t size)
 {
     unsigned char bytes[64];
     char hex[2 * sizeof bytes + 1], purpose[ES_NAME_MAX + 16];
@@ -28,7 +29,8 @@ static int random_text(const struct range *r, const struct es_random *random, in
     if (random->kind == ES_RANDOM_INT) {
         uint64_t v, span = (uint64_t)(random->max - random->min) + 1;
         memcpy(&v, bytes, sizeof v);
-        return es_str_printf(dst, size, "%lld", (long long)(random->min + (int64_t)(v % span)));
+        return es_str_printf(dst, size, "%lld",
+                             (long long)(random->min + (int64_t)(v % span)));
     }
     if (random->kind == ES_RANDOM_HEX) {
         int digits = (int)(random->digits < 128 ? random->digits : 128);
@@ -43,12 +45,12 @@ static int random_text(const struct range *r, const struct es_random *random, in
     }
     if (gap == NULL)
         return es_str_printf(dst, size, "%s%.24s", random->format, hex);
-    return es_str_printf(dst, size, "%.*s%.24s%s", (int)(gap - random->format), random->format, hex,
-                         gap + gap_len);
+    return es_str_printf(dst, size, "%.*s%.24s%s", (int)(gap - random->format),
+                         random->format, hex, gap + gap_len);
 }
 
-int vars_password(struct range *range, int team, int node, const struct es_account *account, char *dst,
-                  size_t size)
+int vars_password(struct range *range, int team, int node,
+                  const struct es_account *account, char *dst, size_t size)
 {
     /* No letters that are easily taken for others when read aloud or from paper. */
     static const char alphabet[] = "abcdefghjkmnpqrstuvwxyz23456789";
@@ -56,8 +58,8 @@ int vars_password(struct range *range, int team, int node, const struct es_accou
     char purpose[2 * ES_NAME_MAX + 80];
     if (account->password != NULL)
         return es_str_printf(dst, size, "%s", account->password);
-    snprintf(purpose, sizeof purpose, "password/%s/%.64s", range->scenario->nodes[node].name,
-             account->user);
+    snprintf(purpose, sizeof purpose, "password/%s/%.64s",
+             range->scenario->nodes[node].name, account->user);
     vars_derive(range, purpose, team, bytes, sizeof bytes);
     if (size < sizeof bytes + 1)
         return ES_ELIMIT;
@@ -76,8 +78,8 @@ static int account_value(struct vars *v, const char *rest)
             continue;
         for (size_t a = 0; a < s->nodes[n].account_count; a++)
             if (es_str_eq(s->nodes[n].accounts[a].user, rest + len + 1))
-                return vars_password(v->range, v->team, (int)n, &s->nodes[n].accounts[a], v->value,
-                                     sizeof v->value);
+                return vars_password(v->range, v->team, (int)n, &s->nodes[n].accounts[a],
+                                     v->value, sizeof v->value);
     }
     return ES_ENOENT;
 }
@@ -107,7 +109,8 @@ static int team_value(struct vars *v, const char *rest)
     if (es_str_eq(rest, "number"))
         return es_str_printf(v->value, sizeof v->value, "%d", v->team);
     if (es_str_eq(rest, "name") && v->team >= 1 && v->team <= v->range->team_count)
-        return es_str_printf(v->value, sizeof v->value, "%s", v->range->team_names[v->team]);
+        return es_str_printf(v->value, sizeof v->value, "%s",
+                             v->range->team_names[v->team]);
     return ES_ENOENT;
 }
 
@@ -125,7 +128,8 @@ const char *vars_value(void *ctx, const char *name)
     else if (es_str_starts(name, "random."))
         for (size_t i = 0; i < s->randoms_count; i++)
             if (es_str_eq(s->randoms[i].name, name + 7))
-                rc = random_text(v->range, &s->randoms[i], v->team, v->value, sizeof v->value);
+                rc = random_text(v->range, &s->randoms[i], v->team, v->value,
+                                 sizeof v->value);
     return rc == 0 ? v->value : NULL;
 }
 
@@ -142,7 +146,8 @@ char *vars_expand(struct range *range, int team, const char *text, struct es_err
     return result;
 }
 
-json_t *vars_expand_json(struct range *range, int team, const json_t *value, struct es_err *err)
+json_t *vars_expand_json(struct range *range, int team, const json_t *value,
+                         struct es_err *err)
 {
     if (json_is_string(value)) {
         char *text = vars_expand(range, team, json_string_value(value), err);
@@ -154,7 +159,8 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value, str
         json_t *out = json_array();
         for (size_t i = 0; i < json_array_size(value); i++)
             if (json_array_append_new(
-                    out, vars_expand_json(range, team, json_array_get(value, i), err)) != 0)
+                    out, vars_expand_json(range, team, json_array_get(value, i), err)) !=
+                0)
                 goto fail_array;
         return out;
     fail_array:
@@ -164,9 +170,9 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value, str
     if (json_is_object(value)) {
         json_t *out = json_object(), *item;
         const char *key;
-        json_object_foreach((json_t *)(uintptr_t)value, key, item)
-        {
-            if (json_object_set_new(out, key, vars_expand_json(range, team, item, err)) != 0) {
+        json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
+            if (json_object_set_new(out, key, vars_expand_json(range, team, item, err)) !=
+                0) {
                 json_decref(out);
                 return NULL;
             }
@@ -177,12 +183,13 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value, str
 }
 
 /* ENSHU_RANDOM_WEB_FLAG for random.web-flag. */
-static void set_env(json_t *env, const char *prefix, const char *a, const char *b, const char *value)
+static void set_env(json_t *env, const char *prefix, const char *a, const char *b,
+                    const char *value)
 {
     char name[256];
     if (value == NULL ||
-        es_str_printf(name, sizeof name, "ENSHU_%s%s%s%s%s", prefix, *a != '\0' ? "_" : "", a,
-                      *b != '\0' ? "_" : "", b) != 0)
+        es_str_printf(name, sizeof name, "ENSHU_%s%s%s%s%s", prefix,
+                      *a != '\0' ? "_" : "", a, *b != '\0' ? "_" : "", b) != 0)
         return;
     for (char *p = name; *p != '\0'; p++) {
         if (*p >= 'a' && *p <= 'z')
