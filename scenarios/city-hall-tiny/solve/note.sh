@@ -1,0 +1,3 @@
+#!/bin/sh
+mkdir -p /srv/report
+echo 203.0.113.66 > /srv/report/ioc.txt
