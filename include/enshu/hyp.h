@@ -86,6 +86,7 @@ struct es_hyp_machine {
     const char *seed;       /* ISO image with label CIDATA, read-only */
     const char *channel;    /* Unix socket QEMU listens on for org.enshu.agent.0 */
     const char *serial_log; /* NULL: none; keeps what the console printed */
+    const char *accel;      /* "kvm", "tcg"; NULL: the configuration's */
     uint32_t instance;      /* of this machine in this exercise; into the metadata */
     bool graphics;          /* VNC on a Unix socket only, no TCP */
 };

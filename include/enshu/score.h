@@ -116,6 +116,9 @@ int es_score_create(const struct es_scenario *scenario, int team_count,
                     es_score_on_change on_change, void *ctx, struct es_score **ret_score,
                     struct es_err *err);
 void es_score_destroy(struct es_score *score);
+/* From now on; for a fold that was made from a ledger and goes live. */
+void es_score_set_on_change(struct es_score *score, es_score_on_change on_change,
+                            void *ctx);
 
 /* Voids reach back in time: tell every event of a ledger here that may be one before the
  * first is applied (others are ignored here); es_score_apply refuses a void it was not told

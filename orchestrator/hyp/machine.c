@@ -144,8 +144,9 @@ int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
     if (job == NULL)
         return ES_ENOMEM;
     memcpy(job->range, spec->plan->range, sizeof job->range);
-    job->job.status = es_hyp_machine_xml(spec, hyp->accel, hyp->is_test, &job->xml,
-                                         job->hash, &job->job.err);
+    job->job.status =
+        es_hyp_machine_xml(spec, spec->accel != NULL ? spec->accel : hyp->accel,
+                           hyp->is_test, &job->xml, job->hash, &job->job.err);
     es_hyp_submit(hyp, &job->job);
     return 0;
 }

@@ -20,7 +20,7 @@ static const char sign_of_life[] = "Linux version";
 
 static void verdict_path(const char *state_dir, char *dst, size_t size)
 {
-    snprintf(dst, size, "%s/accel.json", state_dir);
+    es_str_printf(dst, size, "%s/accel.json", state_dir);
 }
 
 void accel_cached(const char *state_dir, char *dst, size_t size)

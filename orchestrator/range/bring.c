@@ -124,8 +124,8 @@ static void begin_moulds(struct bring *b)
                   !mould_known(r, r->machines[i].plan->node);
     if (needed > 0) {
         char text[96];
-        snprintf(text, sizeof text, "setting up %zu mould machine%s, once", needed,
-                 needed == 1 ? "" : "s");
+        es_str_printf(text, sizeof text, "setting up %zu mould machine%s, once", needed,
+                      needed == 1 ? "" : "s");
         tell_step(b, "mould", text);
     }
     bring_machines(b, true);
@@ -163,7 +163,9 @@ static void on_pool(void *ctx, int status, const struct es_err *err)
     b->waiting = 1;
     for (size_t i = 0; i < r->plan->network_count; i++) {
         b->waiting++;
-        es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i], on_network, b);
+        hyp_submit(es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i],
+                                        on_network, b),
+                   on_network, b);
     }
     on_network(b, 0, NULL);
 }
@@ -219,13 +221,12 @@ static void images_after(struct job *job)
         finish(b, job->status, &job->err);
         return;
     }
-    es_hyp_set_accel(r->core->hyp, r->core->accel);
     if (es_str_eq(r->core->accel, "tcg"))
         tell_step(b, "accelerator",
                   "no KVM: machines run on TCG, slower, and TCG is no security boundary");
     mould_disks(r);
-    snprintf(pool, sizeof pool, "%s/disks", r->dir);
-    es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, b);
+    es_str_printf(pool, sizeof pool, "%s/disks", r->dir);
+    hyp_submit(es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, b), on_pool, b);
 }
 
 static void begin_images(struct bring *b)
@@ -332,5 +333,8 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
     b->request = *request;
     r->bring = b;
     r->phase = R_BRINGING;
-    es_hyp_info(core->hyp, on_info, b);
+    if (es_hyp_info(core->hyp, on_info, b) != 0) {
+        es_err_nomem(&err);
+        finish(b, err.code, &err);
+    }
 }

@@ -84,7 +84,7 @@ static void sign(struct range *r)
 {
     char key[PATH_BYTES + 16];
     struct es_err err = {0};
-    snprintf(key, sizeof key, "%s/ledger.key", r->core->state_dir);
+    es_str_printf(key, sizeof key, "%s/ledger.key", r->core->state_dir);
     if (es_store_sign(r->store, key, &err) != 0)
         es_log_error("range %s: the ledger's head is not signed: %s", r->name, err.msg);
 }

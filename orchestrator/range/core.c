@@ -88,7 +88,7 @@ static int make_state(struct es_range_core *core, struct es_err *err)
                    {"/moulds", 0711}, {"/s", 0777},      {"/ledgers", 0700}};
     char path[PATH_BYTES + 16];
     for (size_t i = 0; i < ES_COUNT(folders); i++) {
-        snprintf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);
+        es_str_printf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);
         int rc = make_path(path, 0711, err);
         if (rc != 0)
             return rc;
@@ -139,6 +139,12 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
     }
 }
 
+static void list_machines(struct es_range_core *core)
+{
+    if (es_hyp_list(core->hyp, NULL, on_list, core) != 0)
+        es_log_error("cannot list machines: out of memory");
+}
+
 void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
                     const char *detail)
 {
@@ -150,7 +156,7 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
                     detail != NULL ? ": " : "", detail != NULL ? detail : "");
         core->hyp_up = event == ES_HYP_CONNECTED;
         if (core->hyp_up)
-            es_hyp_list(core->hyp, NULL, on_list, core);
+            list_machines(core);
         return;
     }
     struct machine *m = find_by_domain(core, name);
@@ -180,7 +186,7 @@ static void on_hyp_open(void *ctx, int status, const struct es_err *err)
     core->hyp_up = status == 0;
     if (status == 0) {
         range_restore_all(core);
-        es_hyp_list(core->hyp, NULL, on_list, core);
+        list_machines(core);
     }
     tell_ready(core, status, err);
 }

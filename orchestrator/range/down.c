@@ -56,10 +56,10 @@ static int keep_ledger(const struct leave *leave, struct es_err *err)
     strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", &tm);
     static const char *const parts[] = {"", "-wal"};
     for (size_t i = 0; i < ES_COUNT(parts); i++) {
-        snprintf(from, sizeof from, "%s/ranges/%s/ledger.db%s", leave->core->state_dir,
-                 leave->name, parts[i]);
-        snprintf(to, sizeof to, "%s/ledgers/%s-%s.db%s", leave->core->state_dir,
-                 leave->name, when, parts[i]);
+        es_str_printf(from, sizeof from, "%s/ranges/%s/ledger.db%s",
+                      leave->core->state_dir, leave->name, parts[i]);
+        es_str_printf(to, sizeof to, "%s/ledgers/%s-%s.db%s", leave->core->state_dir,
+                      leave->name, when, parts[i]);
         if (rename(from, to) != 0 && errno != ENOENT)
             return es_err_set(err, ES_EIO, "cannot keep the ledger as %s: %s", to,
                               strerror(errno));
@@ -79,7 +79,7 @@ static void files_work(struct job *job)
 {
     struct leave *leave = job->arg;
     char path[PATH_BYTES + 64];
-    snprintf(path, sizeof path, "%s/ranges/%s", leave->core->state_dir, leave->name);
+    es_str_printf(path, sizeof path, "%s/ranges/%s", leave->core->state_dir, leave->name);
     job->status = keep_ledger(leave, &job->err);
     if (job->status == 0)
         job->status = remove_tree(AT_FDCWD, path, &job->err);
@@ -153,7 +153,8 @@ void range_down(struct range *r,
     for (size_t i = 0; i < r->plan->network_count; i++)
         json_array_append_new(leave->removed, json_string(r->plan->networks[i].name));
     r->taking_down = true;
-    es_hyp_range_remove(r->core->hyp, r->name, on_removed, leave);
+    hyp_submit(es_hyp_range_remove(r->core->hyp, r->name, on_removed, leave), on_removed,
+               leave);
 }
 
 /* ---------------------------------------------------------------- the calls */
@@ -213,7 +214,7 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
     struct es_err tree_err = {0};
     char path[PATH_BYTES + 64];
     es_str_printf(leave.name, sizeof leave.name, "%s", gc->names[gc->at]);
-    snprintf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
+    es_str_printf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
     if (keep_ledger(&leave, &tree_err) != 0 ||
         remove_tree(AT_FDCWD, path, &tree_err) != 0) {
         gc_finish(gc, &tree_err);
@@ -229,7 +230,9 @@ static void gc_next(struct gc *gc)
     if (gc->at == gc->count)
         gc_finish(gc, NULL);
     else
-        es_hyp_range_remove(gc->core->hyp, gc->names[gc->at], on_gc_removed, gc);
+        hyp_submit(
+            es_hyp_range_remove(gc->core->hyp, gc->names[gc->at], on_gc_removed, gc),
+            on_gc_removed, gc);
 }
 
 static void gc_add(struct gc *gc, const char *name)
@@ -258,7 +261,7 @@ static void on_gc_list(void *ctx, int status, const struct es_hyp_object *object
     }
     for (size_t i = 0; i < count; i++)
         gc_add(gc, objects[i].range);
-    snprintf(path, sizeof path, "%s/ranges", gc->core->state_dir);
+    es_str_printf(path, sizeof path, "%s/ranges", gc->core->state_dir);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
         gc_add(gc, entry->d_name);
@@ -282,5 +285,9 @@ void es_range_call_gc(struct es_range_core *core, const json_t *params,
     gc->core = core;
     gc->reply = reply;
     gc->removed = json_array();
-    es_hyp_list(core->hyp, NULL, on_gc_list, gc);
+    if (es_hyp_list(core->hyp, NULL, on_gc_list, gc) != 0) {
+        struct es_err err = {0};
+        es_err_nomem(&err);
+        gc_finish(gc, &err);
+    }
 }

@@ -389,6 +389,14 @@ void range_reset_team(struct range *r, int team,
                       void *arg);
 void range_sign_if_stopped(struct range *r); /* calls.c */
 
+/* A hypervisor call that could not be queued answers like one that failed. */
+#define hyp_submit(call, on_done, ctx)                                                   \
+    do {                                                                                 \
+        struct es_err hyp_err = {0};                                                     \
+        if ((call) != 0)                                                                 \
+            on_done(ctx, es_err_nomem(&hyp_err), &hyp_err);                              \
+    } while (0)
+
 #define reply_fail_new(reply, code, ...)                                                 \
     do {                                                                                 \
         struct es_err fail_err = {0};                                                    \

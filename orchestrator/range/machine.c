@@ -30,10 +30,10 @@ int machine_init(struct machine *m, struct range *range, int index, struct es_er
     m->index = index;
     m->mould = plan->team == 0;
     if (plan->team > 0)
-        snprintf(m->label, sizeof m->label, "t%d/%s", plan->team, m->node->name);
+        es_str_printf(m->label, sizeof m->label, "t%d/%s", plan->team, m->node->name);
     else
-        snprintf(m->label, sizeof m->label, "%s/%s", m->mould ? "mould" : "range",
-                 m->node->name);
+        es_str_printf(m->label, sizeof m->label, "%s/%s", m->mould ? "mould" : "range",
+                      m->node->name);
     es_sm_init(&m->sm, machine_states, M_PLANNED, m->label);
     es_list_init(&m->ops);
     m->next_id = core_boottime_ms() & 0x3fffffff;
@@ -108,9 +108,9 @@ static void drop_ops(struct machine *m)
         struct op *op = ES_CONTAINER(pos, struct op, link);
         es_list_remove(&op->link);
         struct es_result result = {.id = op->id, .ok = false};
-        snprintf(result.error_code, sizeof result.error_code, "lost");
-        snprintf(result.error_text, sizeof result.error_text,
-                 "the connection to %s ended", m->label);
+        es_str_printf(result.error_code, sizeof result.error_code, "lost");
+        es_str_printf(result.error_text, sizeof result.error_text,
+                      "the connection to %s ended", m->label);
         if (op->done != NULL)
             op->done(m, &result, op->arg);
         es_free(op);
@@ -149,7 +149,7 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     char text[ES_ERR_MSG_MAX];
     struct es_err err = *cause;
     es_err_prefix(&err, "%s: %s", m->label, step);
-    snprintf(text, sizeof text, "%s: %s", step, cause->msg);
+    es_str_printf(text, sizeof text, "%s: %s", step, cause->msg);
     es_log_warn("range %s: %s", m->range->name, err.msg);
     steps_abort(m);
     m->on_timer = NULL;
@@ -196,9 +196,10 @@ static void begin_disk(struct machine *m)
     const struct es_image *image = &m->range->images[m->plan->node];
     char name[ES_PLAN_NAME_MAX + 8];
     machine_set(m, M_DISK, "making the disk");
-    snprintf(name, sizeof name, "%s.qcow2", m->plan->name);
-    es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
-                        m->plan->disk_bytes, true, on_disk, m);
+    es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
+    hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
+                                   m->plan->disk_bytes, true, on_disk, m),
+               on_disk, m);
 }
 
 static void on_boot_limit(struct machine *m)
@@ -257,12 +258,14 @@ static void boot(struct machine *m)
                                       .channel = m->channel,
                                       .serial_log = m->serial_log,
                                       .instance = m->instance,
+                                      .accel = m->range->core->accel,
                                       .graphics =
                                           es_str_eq(m->node->trainee.console, "graphic")};
     m->boot_began_ms = uv_now(m->range->core->loop);
     m->epoch[0] = m->done_epoch[0] = '\0';
     machine_set(m, M_STARTING, "starting");
-    es_hyp_machine_start(m->range->core->hyp, &m->spec, on_started, m);
+    hyp_submit(es_hyp_machine_start(m->range->core->hyp, &m->spec, on_started, m),
+               on_started, m);
 }
 
 /* Booting takes processors; more at once than they can carry makes all of them late. */
@@ -346,10 +349,10 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
         return;
     }
     bool fresh = !es_str_eq(m->epoch, hello->epoch);
-    snprintf(m->epoch, sizeof m->epoch, "%s", hello->epoch);
+    es_str_printf(m->epoch, sizeof m->epoch, "%s", hello->epoch);
     if (fresh) {
         m->seq_taken = m->seq_seen = m->seq_held = m->seq_acked = 0;
-        snprintf(m->seq_epoch, sizeof m->seq_epoch, "%s", hello->epoch);
+        es_str_printf(m->seq_epoch, sizeof m->seq_epoch, "%s", hello->epoch);
     }
     enum machine_state state = machine_state(m);
     if (state == M_BOOTING) {
@@ -361,7 +364,7 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
         es_log_info("%s: its agent started anew, personalising again", m->label);
         machine_personalise(m);
     } else if (state == M_READY && m->done_epoch[0] == '\0')
-        snprintf(m->done_epoch, sizeof m->done_epoch, "%s", hello->epoch);
+        es_str_printf(m->done_epoch, sizeof m->done_epoch, "%s", hello->epoch);
     range_changed(m->range);
 }
 

@@ -27,7 +27,7 @@ static void hash_text(crypto_generichash_state *state, const char *text)
 static void hash_number(crypto_generichash_state *state, int64_t v)
 {
     char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)v);
+    es_str_printf(text, sizeof text, "%lld", (long long)v);
     hash_text(state, text);
 }
 

@@ -31,7 +31,8 @@ static json_t *account_list(struct machine *m, struct es_err *err)
             es_err_set(err, ES_ELIMIT, "the password of %s is too long", account->user);
             return NULL;
         }
-        snprintf(purpose, sizeof purpose, "salt/%s/%.64s", m->node->name, account->user);
+        es_str_printf(purpose, sizeof purpose, "salt/%s/%.64s", m->node->name,
+                      account->user);
         vars_derive(m->range, purpose, m->plan->team, salt, sizeof salt);
         int n = snprintf(setting, sizeof setting, "$6$rounds=1000$");
         for (size_t k = 0; k < sizeof salt; k++)
@@ -81,7 +82,8 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
     if (accounts == NULL)
         return NULL;
     randombytes_buf(random, sizeof random);
-    snprintf(purpose, sizeof purpose, "machine-id/%s/%u", m->node->name, m->instance);
+    es_str_printf(purpose, sizeof purpose, "machine-id/%s/%u", m->node->name,
+                  m->instance);
     vars_derive(m->range, purpose, m->plan->team < 0 ? 0 : m->plan->team, id, sizeof id);
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
     clock_gettime(CLOCK_REALTIME, &now);
@@ -144,7 +146,8 @@ static void on_ready_probe(struct machine *m, const struct es_result *result, vo
         outcome = es_judge(&m->node->ready, result->evidence, NULL, vars_value, &v, why,
                            sizeof why);
     else
-        snprintf(why, sizeof why, "%s: %.150s", result->error_code, result->error_text);
+        es_str_printf(why, sizeof why, "%s: %.150s", result->error_code,
+                      result->error_text);
     if (outcome == ES_OUTCOME_PASS) {
         become_ready(m);
         return;
@@ -182,7 +185,7 @@ static void begin_ready(struct machine *m)
 
 void machine_check_ready(struct machine *m)
 {
-    snprintf(m->done_epoch, sizeof m->done_epoch, "%s", m->epoch);
+    es_str_printf(m->done_epoch, sizeof m->done_epoch, "%s", m->epoch);
     m->ready_until_ms =
         (int64_t)uv_now(m->range->core->loop) +
         (m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : 300000);
@@ -275,7 +278,7 @@ static void on_personalised(struct machine *m, const struct es_result *result, v
         return;
     for (size_t i = 0; i < m->range->scenario->networks_count; i++)
         gateway |= m->range->scenario->networks[i].gateway == m->plan->node;
-    snprintf(id, sizeof id, "%.36s-%u", m->plan->uuid, m->instance);
+    es_str_printf(id, sizeof id, "%.36s-%u", m->plan->uuid, m->instance);
     json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script,
                              "sh", id, gateway ? "1" : "0", "keep", 2048);
     if (machine_call(m, ES_OP_EXEC, args, PERSONALISE_LIMIT_MS, 4096, on_keys, NULL,

@@ -162,23 +162,24 @@ static enum es_outcome host_outcome(const struct range *r, const struct machine 
 {
     enum machine_state state = m != NULL ? machine_state(m) : M_FAULT;
     if (m == NULL || state == M_FAULT || state == M_FAILED) {
-        snprintf(why, size, "the machine failed on our side: %.150s",
-                 m != NULL ? m->detail : "it is not there");
+        es_str_printf(why, size, "the machine failed on our side: %.150s",
+                      m != NULL ? m->detail : "it is not there");
         return ES_OUTCOME_FAULT;
     }
     if (state == M_DOWN) {
-        snprintf(why, size, "the machine is switched off");
+        es_str_printf(why, size, "the machine is switched off");
         return ES_OUTCOME_ABSENT;
     }
     if (state != M_READY) {
-        snprintf(why, size, "the machine is %s", machine_states[state].name);
+        es_str_printf(why, size, "the machine is %s", machine_states[state].name);
         return ES_OUTCOME_UNKNOWN;
     }
     if (another_answers(r, m)) {
-        snprintf(why, size, "the machine runs, its agent is silent while others answer");
+        es_str_printf(why, size,
+                      "the machine runs, its agent is silent while others answer");
         return ES_OUTCOME_ABSENT;
     }
-    snprintf(why, size, "no agent answers");
+    es_str_printf(why, size, "no agent answers");
     return ES_OUTCOME_FAULT;
 }
 
@@ -207,8 +208,8 @@ void probing_result(struct machine *m, const struct es_result *result)
         outcome = host_outcome(r, m, why, sizeof why);
     else if (!result->ok) {
         outcome = ES_OUTCOME_UNKNOWN;
-        snprintf(why, sizeof why, "not observable: %s: %.180s", result->error_code,
-                 result->error_text);
+        es_str_printf(why, sizeof why, "not observable: %s: %.180s", result->error_code,
+                      result->error_text);
     } else {
         struct vars v = {.range = r, .team = team};
         const char *user = json_string_value(json_object_get(c->probe.look, "user"));
@@ -258,7 +259,7 @@ static void ask(struct range *r, struct probe_slot *slot)
     int64_t id = machine_probe_id(m, slot->team, slot->condition);
     send_one(r, slot, m, &c->probe, id, &err);
     if (err.code != 0) {
-        snprintf(why, sizeof why, "could not be asked: %.200s", err.msg);
+        es_str_printf(why, sizeof why, "could not be asked: %.200s", err.msg);
         observe(r, slot, ES_OUTCOME_FAULT, why, NULL, NULL);
         return;
     }

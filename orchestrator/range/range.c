@@ -15,7 +15,7 @@ static int make_folders(const struct range *r, struct es_err *err)
 {
     char path[PATH_BYTES + 16];
     for (size_t i = 0; i < ES_COUNT(folders); i++) {
-        snprintf(path, sizeof path, "%s%s", r->dir, folders[i]);
+        es_str_printf(path, sizeof path, "%s%s", r->dir, folders[i]);
         /* QEMU's user passes through to its disk and writes the console's log. */
         mode_t mode = es_str_eq(folders[i], "/log") ? 0777 : 0711;
         if (mkdir(path, mode) != 0 && errno != EEXIST)
@@ -49,7 +49,7 @@ static int fill(struct range *r, struct es_err *err)
         r->machines == NULL)
         return es_err_nomem(err);
     for (int team = 1; team <= r->team_count; team++)
-        snprintf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
+        es_str_printf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
     return 0;
 }
 
@@ -141,7 +141,7 @@ static int write_identity(struct range *r, struct es_err *err)
     int rc = json != NULL ? es_store_put_blob(r->store, "secret", hex, strlen(hex), err)
                           : es_err_nomem(err);
     sodium_memzero(hex, sizeof hex);
-    snprintf(path, sizeof path, "%s/range.json", r->dir);
+    es_str_printf(path, sizeof path, "%s/range.json", r->dir);
     if (rc == 0 && json_dump_file(json, path, JSON_INDENT(1)) != 0)
         rc = es_err_set(err, ES_EIO, "cannot write %s; is the disc full?", path);
     char *text = rc == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -277,7 +277,7 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     struct es_scenario *scenario = NULL;
     struct es_clock_mark mark;
     bool ran_on = false;
-    snprintf(path, sizeof path, "%s/ranges/%s/range.json", core->state_dir, name);
+    es_str_printf(path, sizeof path, "%s/ranges/%s/range.json", core->state_dir, name);
     json_t *json = json_load_file(path, 0, &json_err);
     const char *file = json_string_value(json_object_get(json, "scenario_file"));
     int teams = (int)json_integer_value(json_object_get(json, "team_count"));
@@ -332,9 +332,10 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                 r, &paused,
                 es_strdup("{\"by\":\"core\",\"reason\":\"the core was away too long\"}"),
                 NULL, NULL, NULL);
-            snprintf(r->trouble, sizeof r->trouble,
-                     "paused: the core was away for more than %d s; resume when ready",
-                     ES_CLOCK_GAP_MAX_MS / 1000);
+            es_str_printf(
+                r->trouble, sizeof r->trouble,
+                "paused: the core was away for more than %d s; resume when ready",
+                ES_CLOCK_GAP_MAX_MS / 1000);
         }
     }
     r->phase = R_UP;
@@ -347,7 +348,7 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
 void range_restore_all(struct es_range_core *core)
 {
     char path[PATH_BYTES + 16];
-    snprintf(path, sizeof path, "%s/ranges", core->state_dir);
+    es_str_printf(path, sizeof path, "%s/ranges", core->state_dir);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct es_err err = {0};

@@ -137,7 +137,7 @@ static bool baseline_reached(struct rehearsal *h, bool complain)
         all = false;
         if (complain) {
             char text[160];
-            snprintf(
+            es_str_printf(
                 text, sizeof text,
                 "should start as %s, but is %s; `starts:` says what is right at first",
                 es_outcome_name(wanted), es_outcome_name(outcome));
@@ -194,8 +194,8 @@ static void start_step(struct rehearsal *h, const struct es_solution_step *step)
     set_deadline(h);
     if (m == NULL)
         return;
-    snprintf(text, sizeof text, "step %zu: %s: %.100s", h->step + 1, m->label,
-             step->run.from != NULL ? step->run.from : step->run.text);
+    es_str_printf(text, sizeof text, "step %zu: %s: %.100s", h->step + 1, m->label,
+                  step->run.from != NULL ? step->run.from : step->run.text);
     tell(h, text);
     if (machine_state(m) != M_READY || m->steps != NULL) {
         problem(h, m->label, "is not ready for the step");
@@ -217,9 +217,10 @@ static bool step_proved(struct rehearsal *h, const struct es_solution_step *step
         all = false;
         if (complain) {
             char text[200];
-            snprintf(text, sizeof text,
-                     "%s:%d: the step should make it %s, but it stays %s", step->pos.file,
-                     step->pos.line, es_outcome_name(wanted), es_outcome_name(outcome));
+            es_str_printf(text, sizeof text,
+                          "%s:%d: the step should make it %s, but it stays %s",
+                          step->pos.file, step->pos.line, es_outcome_name(wanted),
+                          es_outcome_name(outcome));
             problem(h, h->range->scenario->conditions[step->proves[i]].name, text);
         }
     }
@@ -423,11 +424,11 @@ static void write_certificate(struct rehearsal *h)
         objectives_json(h), "stages", h->timings, "problems", h->problems, "took_ms",
         (json_int_t)(uv_now(h->core->loop) - h->began_ms), "speed_permille",
         (int)r->clock.speed_permille);
-    snprintf(h->path, sizeof h->path, "%s/certificates", h->core->state_dir);
+    es_str_printf(h->path, sizeof h->path, "%s/certificates", h->core->state_dir);
     if (mkdir(h->path, 0755) != 0 && errno != EEXIST)
         es_log_warn("cannot make %s: %s", h->path, strerror(errno));
-    snprintf(h->path, sizeof h->path, "%s/certificates/%s-%.12s.json", h->core->state_dir,
-             r->scenario->name, r->scenario->hash);
+    es_str_printf(h->path, sizeof h->path, "%s/certificates/%s-%.12s.json",
+                  h->core->state_dir, r->scenario->name, r->scenario->hash);
     if (h->certificate == NULL ||
         json_dump_file(h->certificate, h->path, JSON_INDENT(1)) != 0) {
         es_log_error("cannot write %s", h->path);

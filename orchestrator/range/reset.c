@@ -77,7 +77,9 @@ static void reset_one(struct machine *m, struct reset *reset)
         machine_set(m, M_STOPPING, "reset");
     steps_abort(m);
     machine_close_link(m);
-    es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_stopped, m);
+    hyp_submit(
+        es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_stopped, m),
+        on_stopped, m);
 }
 
 static void reset_machines(struct reset *reset, const struct machine *only, int team)

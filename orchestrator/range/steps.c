@@ -285,7 +285,7 @@ static void on_put(struct machine *m, const struct es_result *result, void *arg)
     run->data = NULL;
     run->data_len = run->data_off = 0;
     char program[PATH_BYTES];
-    snprintf(program, sizeof program, "%s", run->files[run->file_at].to);
+    es_str_printf(program, sizeof program, "%s", run->files[run->file_at].to);
     if (++run->file_at < run->file_count) {
         put_chunk(run);
         return;
@@ -355,7 +355,7 @@ static void put_chunk(struct steps_run *run)
     n = n < ES_WIRE_DATA_MAX ? n : ES_WIRE_DATA_MAX;
     bool last = run->data_off + n == run->data_len;
     char mode[8];
-    snprintf(mode, sizeof mode, "%04o", file->mode);
+    es_str_printf(mode, sizeof mode, "%04o", file->mode);
     json_t *args =
         json_pack("{s:s, s:I, s:o, s:b, s:I, s:s, s:s*}", "path", file->to, "off",
                   (json_int_t)run->data_off, "data",
@@ -413,11 +413,11 @@ static void next_step(struct steps_run *run)
         return;
     }
     const struct es_step *step = &run->steps[run->at];
-    snprintf(m->detail, sizeof m->detail, "step %zu of %zu: %s %.80s", run->at + 1,
-             run->count, kind_names[step->kind],
-             step->kind == ES_STEP_RUN || step->kind == ES_STEP_SERVICE ? step->text
-             : step->to != NULL                                         ? step->to
-                                                                        : step->from);
+    es_str_printf(m->detail, sizeof m->detail, "step %zu of %zu: %s %.80s", run->at + 1,
+                  run->count, kind_names[step->kind],
+                  step->kind == ES_STEP_RUN || step->kind == ES_STEP_SERVICE ? step->text
+                  : step->to != NULL                                         ? step->to
+                                     : step->from);
     bring_machine_progress(m);
     if (step->kind == ES_STEP_RUN)
         run_shell(run, step->text, NULL);

@@ -69,7 +69,7 @@ static void image_config(struct job *job, char *cache, size_t size,
                          struct es_image_config *config,
                          void (*on_line)(void *ctx, const char *line))
 {
-    snprintf(cache, size, "%s/images", job->core->state_dir);
+    es_str_printf(cache, size, "%s/images", job->core->state_dir);
     *config = (struct es_image_config){.recipes_dir = job->core->recipes_dir,
                                        .cache_dir = cache,
                                        .on_line = on_line,

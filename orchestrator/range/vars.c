@@ -12,7 +12,7 @@ void vars_derive(const struct range *range, const char *purpose, int team,
     unsigned char hash[crypto_generichash_BYTES_MAX];
     char word[256];
     ES_ASSERT(len <= sizeof hash);
-    snprintf(word, sizeof word, "%d/%s", team, purpose);
+    es_str_printf(word, sizeof word, "%d/%s", team, purpose);
     crypto_generichash(hash, sizeof hash, (const unsigned char *)word, strlen(word),
                        range->secret, SEED_BYTES);
     memcpy(dst, hash, len);
@@ -23,7 +23,7 @@ static int random_text(const struct range *r, const struct es_random *random, in
 {
     unsigned char bytes[64];
     char hex[2 * sizeof bytes + 1], purpose[ES_NAME_MAX + 16];
-    snprintf(purpose, sizeof purpose, "random/%s", random->name);
+    es_str_printf(purpose, sizeof purpose, "random/%s", random->name);
     vars_derive(r, purpose, team, bytes, sizeof bytes);
     sodium_bin2hex(hex, sizeof hex, bytes, sizeof bytes);
     if (random->kind == ES_RANDOM_INT) {
@@ -58,8 +58,8 @@ int vars_password(struct range *range, int team, int node,
     char purpose[2 * ES_NAME_MAX + 80];
     if (account->password != NULL)
         return es_str_printf(dst, size, "%s", account->password);
-    snprintf(purpose, sizeof purpose, "password/%s/%.64s",
-             range->scenario->nodes[node].name, account->user);
+    es_str_printf(purpose, sizeof purpose, "password/%s/%.64s",
+                  range->scenario->nodes[node].name, account->user);
     vars_derive(range, purpose, team, bytes, sizeof bytes);
     if (size < sizeof bytes + 1)
         return ES_ELIMIT;
@@ -208,7 +208,7 @@ json_t *vars_env(struct range *range, int team, const struct machine *m)
     char name[3 * ES_NAME_MAX + 80];
     set_env(env, "NODE", "", "", m->node->name);
     for (size_t n = 0; n < s->nodes_count; n++) {
-        snprintf(name, sizeof name, "node.%s.address", s->nodes[n].name);
+        es_str_printf(name, sizeof name, "node.%s.address", s->nodes[n].name);
         set_env(env, "ADDRESS", s->nodes[n].name, "", vars_value(&v, name));
     }
     if (team == 0)
@@ -217,13 +217,13 @@ json_t *vars_env(struct range *range, int team, const struct machine *m)
     set_env(env, "TEAM", "ID", "", vars_value(&v, "team.id"));
     set_env(env, "TEAM", "NAME", "", vars_value(&v, "team.name"));
     for (size_t i = 0; i < s->randoms_count; i++) {
-        snprintf(name, sizeof name, "random.%s", s->randoms[i].name);
+        es_str_printf(name, sizeof name, "random.%s", s->randoms[i].name);
         set_env(env, "RANDOM", s->randoms[i].name, "", vars_value(&v, name));
     }
     for (size_t n = 0; n < s->nodes_count; n++)
         for (size_t a = 0; a < s->nodes[n].account_count; a++) {
-            snprintf(name, sizeof name, "account.%s.%.64s", s->nodes[n].name,
-                     s->nodes[n].accounts[a].user);
+            es_str_printf(name, sizeof name, "account.%s.%.64s", s->nodes[n].name,
+                          s->nodes[n].accounts[a].user);
             set_env(env, "ACCOUNT", s->nodes[n].name, s->nodes[n].accounts[a].user,
                     vars_value(&v, name));
         }

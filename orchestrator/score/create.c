@@ -123,6 +123,13 @@ int es_score_create(const struct es_scenario *scenario, int team_count,
     return 0;
 }
 
+void es_score_set_on_change(struct es_score *score, es_score_on_change on_change,
+                            void *ctx)
+{
+    score->on_change = on_change;
+    score->ctx = ctx;
+}
+
 void es_score_destroy(struct es_score *score)
 {
     if (score == NULL)
