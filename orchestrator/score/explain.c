@@ -90,7 +90,7 @@ static void tell_reason(const struct es_score *score, const struct reason *reaso
     if (reason->kind == REASON_ROUNDS)
         tell_rounds(score, reason, text, size);
     else
-        snprintf(text, size, "%lld rounds missed in a row", (long long)def->sla_after);
+        snprintf(text, size, "rounds missed in a row: %lld", (long long)def->sla_after);
 }
 
 static bool worth_telling(const struct obj_state *state, int64_t mpts)

@@ -41,7 +41,8 @@ const int *world_ints(struct world *world, const int *items, size_t count)
 {
     ck_assert_uint_le(world->ints_used + count, ES_COUNT(world->ints));
     int *copy = world->ints + world->ints_used;
-    memcpy(copy, items, count * sizeof *items);
+    if (count > 0)
+        memcpy(copy, items, count * sizeof *items);
     world->ints_used += count;
     return copy;
 }
