@@ -62,9 +62,13 @@ struct es_network {
     size_t name_count;
 };
 
+/* The loader chooses what a scenario leaves open: after loading AUTO remains only for a
+ * team's node on a shared network without slices, where the address depends on how many
+ * teams there are. */
 enum es_nic_how { ES_NIC_FIXED, ES_NIC_SLICE, ES_NIC_AUTO };
 struct es_nic {
     int network;
+    struct es_pos pos;
     enum es_nic_how how;
     uint32_t addr;   /* FIXED */
     uint32_t offset; /* SLICE: from the start of the team's slice */
@@ -128,7 +132,8 @@ struct es_probe {
     enum es_probe_kind kind;
     struct es_pos pos;
     json_t *look;               /* args for the agent; its strings may hold ${…} */
-    const char *presence_field; /* "exists", "open", …: of the evidence */
+    const char *presence_field; /* "exists", "open", …: of the evidence; NULL: this kind
+                                   has none */
     bool present;               /* what is expected of it (default true) */
     const struct es_expect *expects;
     size_t expect_count;
@@ -323,6 +328,7 @@ struct es_scenario {
     struct es_scoring scoring;
     int rehearse_teams;
     int32_t rehearse_speed_permille;
+    struct es_scenario_inner *inner; /* the loader's own; NULL in one made by hand */
 };
 
 /* Reads `file` ("…/scenario.yaml" or its folder) with what it includes. Returns 0 with
@@ -348,6 +354,13 @@ int es_scenario_fact_of(const struct es_scenario *scenario, enum es_fact_kind ki
 int es_scenario_expand(const char *text,
                        const char *(*value)(void *ctx, const char *name), void *ctx,
                        struct es_buf *out, struct es_err *err);
+/* For shell lines (`run:`): a value never becomes part of the line. ${team.id} turns into
+ * ${ENSHU_TEAM_ID} and the value into env["ENSHU_TEAM_ID"]; ${HOME} and all else without a
+ * dot stays the shell's own; $${team.id} becomes ${team.id}. `env` is an object the caller
+ * made. */
+int es_scenario_expand_shell(const char *line,
+                             const char *(*value)(void *ctx, const char *name), void *ctx,
+                             struct es_buf *out, json_t *env, struct es_err *err);
 
 /* JSON Schema 2020-12 of the language (gives a reference) and the reference in Markdown. */
 json_t *es_scenario_schema(void);

@@ -1,0 +1,532 @@
+/* From the tree to the structs, as the key tables say. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "enshu/common/str.h"
+#include "room.h"
+
+/* ------------------------------------------------------------------ reports and paths */
+
+#define REPORT(severity, where)                                                          \
+    do {                                                                                 \
+        char text[900];                                                                  \
+        va_list args;                                                                    \
+        va_start(args, fmt);                                                             \
+        vsnprintf(text, sizeof text, fmt, args);                                         \
+        va_end(args);                                                                    \
+        es_diags_add(ld->diags, severity, pos, where, "%s", text);                       \
+    } while (0)
+
+void load_error(struct load *ld, struct es_pos pos, const char *fmt, ...)
+{
+    REPORT(ES_SEV_ERROR, ld->path);
+}
+
+void load_error_at(struct load *ld, struct es_pos pos, const char *path, const char *fmt,
+                   ...)
+{
+    REPORT(ES_SEV_ERROR, path);
+}
+
+void load_warn_at(struct load *ld, struct es_pos pos, const char *path, const char *fmt,
+                  ...)
+{
+    REPORT(ES_SEV_WARNING, path);
+}
+
+bool load_is_full(const struct load *ld)
+{
+    return ld->diags->error_count >= ES_DIAGS_MAX;
+}
+
+const char *load_near(struct load *ld, enum space space, const char *name,
+                      const char *prefix)
+{
+    const char *near =
+        load_is_full(ld) ? NULL : names_nearest(&ld->s->inner->names, space, name);
+    const char *text =
+        near == NULL
+            ? ""
+            : es_arena_printf(&ld->temp, " (did you mean \"%s%s\"?)", prefix, near);
+    return text != NULL ? text : "";
+}
+
+size_t path_push(struct load *ld, const char *key)
+{
+    size_t mark = ld->path_len, room = sizeof ld->path - mark;
+    int n = snprintf(ld->path + mark, room, "%s%.80s", mark == 0 ? "" : ".", key);
+    ld->path_len += (size_t)n < room ? (size_t)n : room - 1;
+    return mark;
+}
+
+size_t path_push_index(struct load *ld, size_t index)
+{
+    size_t mark = ld->path_len, room = sizeof ld->path - mark;
+    int n = snprintf(ld->path + mark, room, "[%zu]", index);
+    ld->path_len += (size_t)n < room ? (size_t)n : room - 1;
+    return mark;
+}
+
+void path_pop(struct load *ld, size_t mark)
+{
+    ES_ASSERT(mark <= ld->path_len);
+    ld->path_len = mark;
+    ld->path[mark] = '\0';
+}
+
+void *load_alloc(struct load *ld, size_t count, size_t size)
+{
+    ES_ASSERT(size != 0 && count < SIZE_MAX / 2 / size);
+    return es_arena_alloc(&ld->s->arena, (count != 0 ? count : 1) * size);
+}
+
+const char *load_path_copy(struct load *ld)
+{
+    const char *copy = es_arena_strndup(&ld->temp, ld->path, ld->path_len);
+    return copy != NULL ? copy : "";
+}
+
+json_t *load_own(struct load *ld, json_t *json)
+{
+    struct es_scenario_inner *inner = ld->s->inner;
+    if (json == NULL) {
+        ld->nomem = true;
+        return NULL;
+    }
+    json_t **more =
+        es_arena_push(&ld->s->arena, inner->jsons, inner->json_count, sizeof(json_t *));
+    if (more == NULL) {
+        json_decref(json);
+        return NULL;
+    }
+    inner->jsons = more;
+    inner->jsons[inner->json_count++] = json;
+    return json;
+}
+
+/* ------------------------------------------------------------------ names and references */
+
+bool bind_name(struct load *ld, enum space space, const char *name, int index,
+               struct es_pos pos)
+{
+    static const enum space shared[] = {SPACE_NODE,      SPACE_CONDITION, SPACE_PHASE,
+                                        SPACE_OBJECTIVE, SPACE_SERVICE,   SPACE_GROUP};
+    struct names *names = &ld->s->inner->names;
+    const char *dot = strchr(name, '.');
+    if (!es_str_is_name(name, ES_NAME_MAX) || dot != NULL) {
+        load_error(
+            ld, pos,
+            "\"%.60s\" cannot be a name: use a-z, 0-9, \"-\" and \"_\", at most %d "
+            "characters",
+            name, ES_NAME_MAX);
+        return false;
+    }
+    bool is_shared = false;
+    for (size_t i = 0; i < ES_COUNT(shared); i++)
+        is_shared = is_shared || shared[i] == space;
+    for (size_t i = 0; i < ES_COUNT(shared); i++) {
+        enum space at = is_shared ? shared[i] : space;
+        const struct name_slot *slot = names_find(names, at, name);
+        if (slot == NULL)
+            continue;
+        load_error(ld, pos, "the name \"%s\" is taken by a %s in %s:%d; choose another",
+                   name, space_word(at), slot->pos.file, slot->pos.line);
+        return false;
+    }
+    return names_add(names, &ld->s->arena, space, name, index, pos) != NULL;
+}
+
+void bind_ref_named(struct load *ld, enum space space, const char *name,
+                    struct es_pos pos, int *slot)
+{
+    struct ref *refs = es_arena_push(&ld->temp, ld->refs, ld->ref_count, sizeof *refs);
+    *slot = -1;
+    if (refs == NULL)
+        return;
+    ld->refs = refs;
+    refs[ld->ref_count++] = (struct ref){slot, space, name, load_path_copy(ld), pos};
+}
+
+void bind_ref(struct load *ld, enum space space, const struct es_yaml *y, int *slot)
+{
+    const char *name = scalar_word(ld, y);
+    *slot = -1;
+    if (name != NULL)
+        bind_ref_named(ld, space, name, y->pos, slot);
+}
+
+/* "T", "T+1h30m", "FACT", "FACT+40m" */
+void bind_anchor(struct load *ld, const struct key *key, const struct es_yaml *y,
+                 struct es_anchor *anchor)
+{
+    const char *text = scalar_word(ld, y);
+    anchor->fact = -1;
+    if (text == NULL)
+        return;
+    const char *plus = strchr(text, '+');
+    size_t len = plus != NULL ? (size_t)(plus - text) : strlen(text);
+    if (plus != NULL && es_str_duration(plus + 1, &anchor->offset_ms) != 0) {
+        load_error(
+            ld, y->pos,
+            "\"%.60s\" is no time: write T+1h30m, or a fact with an offset such as "
+            "web_down.pass+10m",
+            text);
+        return;
+    }
+    int64_t ms;
+    if (es_str_duration(text, &ms) == 0) {
+        load_error(ld, y->pos,
+                   "a time after the start is written T+%.40s; or name a fact such as "
+                   "web_down.pass",
+                   text);
+        return;
+    }
+    anchor->set = true;
+    if (len == 1 && text[0] == 'T') {
+        if ((key->flags & KEY_FACT_ONLY) != 0)
+            load_error(ld, y->pos, "expected a fact such as web_down.pass, found T");
+        return;
+    }
+    const char *fact = es_arena_strndup(&ld->s->arena, text, len);
+    if (fact != NULL)
+        bind_ref_named(ld, SPACE_FACT, fact, y->pos, &anchor->fact);
+}
+
+/* ------------------------------------------------------------------ values */
+
+bool bind_is_map(struct load *ld, const struct es_yaml *y)
+{
+    if (y->type == ES_YAML_MAP)
+        return true;
+    scalar_expects(ld, y, "a map of keys");
+    return false;
+}
+
+bool bind_is_list(struct load *ld, const struct es_yaml *y)
+{
+    if (y->type == ES_YAML_LIST)
+        return true;
+    scalar_expects(ld, y, "a list");
+    return false;
+}
+
+static void bind_string(struct load *ld, const struct key *key, const struct es_yaml *y,
+                        const char **value)
+{
+    const char *text = scalar_string(ld, y);
+    if (text == NULL)
+        return;
+    if (*text == '\0') {
+        load_error(ld, y->pos, "expected a text, found an empty one");
+        return;
+    }
+    *value = text;
+    if ((key->flags & KEY_EXPANDS) != 0)
+        expand_note(ld, text, y->pos, key->type == T_SHELL);
+}
+
+static bool within_limit(struct load *ld, const struct key *key, const struct es_yaml *y)
+{
+    if (key->max == 0 || y->count <= (size_t)key->max)
+        return true;
+    load_error(ld, y->pos, "%zu items, at most %lld are possible", y->count,
+               (long long)key->max);
+    return false;
+}
+
+static void bind_strings(struct load *ld, const struct key *key, const struct es_yaml *y,
+                         const char *const **items, size_t *count)
+{
+    if (!bind_is_list(ld, y) || !within_limit(ld, key, y))
+        return;
+    const char **list = load_alloc(ld, y->count, sizeof *list);
+    size_t n = 0, i = 0;
+    if (list == NULL)
+        return;
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
+        size_t mark = path_push_index(ld, i);
+        bind_string(ld, key, item, &list[n]);
+        n += list[n] != NULL;
+        path_pop(ld, mark);
+    }
+    *items = list;
+    *count = n;
+}
+
+static void bind_refs(struct load *ld, const struct key *key, const struct es_yaml *y,
+                      const int **items, size_t *count)
+{
+    if (!bind_is_list(ld, y) || !within_limit(ld, key, y))
+        return;
+    int *list = load_alloc(ld, y->count, sizeof *list);
+    size_t i = 0;
+    if (list == NULL)
+        return;
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
+        size_t mark = path_push_index(ld, i);
+        bind_ref(ld, key->space, item, &list[i]);
+        path_pop(ld, mark);
+    }
+    *items = list;
+    *count = y->count;
+}
+
+void bind_list(struct load *ld, const struct key *key, const struct es_yaml *y,
+               void *items, size_t *count)
+{
+    if (!bind_is_list(ld, y) || !within_limit(ld, key, y))
+        return;
+    char *list = load_alloc(ld, y->count, key->shape->size);
+    size_t i = 0;
+    if (list == NULL)
+        return;
+    memcpy(items, &list, sizeof list);
+    *count = y->count;
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
+        size_t mark = path_push_index(ld, i);
+        void *object = list + i * key->shape->size;
+        if (key->shape->init != NULL)
+            key->shape->init(object);
+        if (key->shape->has_pos)
+            memcpy((char *)object + key->shape->pos_offset, &item->pos, sizeof item->pos);
+        bind_shape(ld, key->shape, item, object);
+        path_pop(ld, mark);
+    }
+}
+
+static void bind_map(struct load *ld, const struct key *key, const struct es_yaml *y,
+                     void *items, size_t *count)
+{
+    if (!bind_is_map(ld, y) || !within_limit(ld, key, y))
+        return;
+    const struct shape *shape = key->shape;
+    char *list = load_alloc(ld, y->count, shape->size);
+    size_t n = 0;
+    if (list == NULL)
+        return;
+    memcpy(items, &list, sizeof list);
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        size_t mark = path_push(ld, item->key);
+        if (es_str_starts(item->key, "x-")) {
+            path_pop(ld, mark);
+            continue;
+        }
+        void *object = list + n * shape->size;
+        if (shape->init != NULL)
+            shape->init(object);
+        if (shape->is_named)
+            memcpy((char *)object + shape->name_offset, &item->key, sizeof item->key);
+        if (shape->has_pos)
+            memcpy((char *)object + shape->pos_offset, &item->key_pos,
+                   sizeof item->key_pos);
+        if (key->space != SPACE_NONE)
+            bind_name(ld, key->space, item->key, (int)n, item->key_pos);
+        *count = ++n;
+        bind_shape(ld, shape, item, object);
+        path_pop(ld, mark);
+    }
+}
+
+static void bind_note(struct load *ld, const struct es_yaml *y)
+{
+    if (y->type != ES_YAML_LIST) {
+        scalar_string(ld, y);
+        return;
+    }
+    size_t i = 0;
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
+        size_t mark = path_push_index(ld, i);
+        scalar_string(ld, item);
+        path_pop(ld, mark);
+    }
+}
+
+static void bind_number(struct load *ld, const struct key *key, const struct es_yaml *y,
+                        void *value)
+{
+    int64_t min = key->min, max = key->max != 0 || key->min != 0 ? key->max : INT64_MAX,
+            v;
+    bool good = key->type == T_DURATION ? scalar_duration(ld, y, min, max, &v)
+                : key->type == T_SIZE   ? scalar_size(ld, y, min, max, &v)
+                                        : scalar_int(ld, y, min, max, &v);
+    if (!good)
+        return;
+    if (key->type == T_INT32)
+        *(int *)value = (int)v;
+    else
+        *(int64_t *)value = v;
+}
+
+static void bind_choice(struct load *ld, const struct key *key, const struct es_yaml *y,
+                        void *value)
+{
+    int i = scalar_choice(ld, y, key->words, key->later);
+    if (i < 0)
+        return;
+    if (key->type == T_CHOICE)
+        *(int *)value = i;
+    else if (key->type == T_CHOICE_BOOL)
+        *(bool *)value = i == 1;
+    else
+        *(const char **)value = key->words[i];
+}
+
+static void bind_value(struct load *ld, const struct key *key, const struct es_yaml *y,
+                       char *object)
+{
+    void *value = object + key->offset;
+    size_t *count = (size_t *)(void *)(object + key->count_offset);
+    switch (key->type) {
+    case T_BOOL:
+        scalar_bool(ld, y, value);
+        break;
+    case T_INT:
+    case T_INT32:
+    case T_DURATION:
+    case T_SIZE:
+        bind_number(ld, key, y, value);
+        break;
+    case T_STRING:
+    case T_SHELL:
+        bind_string(ld, key, y, value);
+        break;
+    case T_NAME:
+        *(const char **)value = scalar_word(ld, y);
+        break;
+    case T_PATH:
+        bind_string(ld, key, y, value);
+        if (*(const char **)value != NULL)
+            files_asset(ld, *(const char **)value, y->pos, false);
+        break;
+    case T_TEXT:
+        bind_text(ld, y, value);
+        break;
+    case T_CHOICE:
+    case T_CHOICE_BOOL:
+    case T_WORD:
+        bind_choice(ld, key, y, value);
+        break;
+    case T_REF:
+        bind_ref(ld, key->space, y, value);
+        break;
+    case T_REFS:
+        bind_refs(ld, key, y, value, count);
+        break;
+    case T_STRINGS:
+        bind_strings(ld, key, y, value, count);
+        break;
+    case T_ANCHOR:
+        bind_anchor(ld, key, y, value);
+        break;
+    case T_OBJECT:
+        bind_shape(ld, key->shape, y, value);
+        break;
+    case T_LIST:
+        bind_list(ld, key, y, value, count);
+        break;
+    case T_MAP:
+        bind_map(ld, key, y, value, count);
+        break;
+    case T_CUSTOM:
+        key->bind(ld, key, y, value);
+        break;
+    case T_NOTE:
+        bind_note(ld, y);
+        break;
+    case T_LATER:
+        load_error(ld, y->key_pos, ES_NEEDS_LATER);
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------ shapes */
+
+enum { SHAPE_KEYS_MAX = 48 };
+
+struct candidates {
+    const struct shape *shape;
+    size_t key_count;
+};
+
+static const char *next_key(const void *ctx, size_t i)
+{
+    const struct candidates *c = ctx;
+    if (i < c->key_count)
+        return c->shape->keys[i].name;
+    i -= c->key_count;
+    return c->shape->has_probes && i < ES_PROBE_COUNT ? probe_tables[i].name : NULL;
+}
+
+static void report_unknown(struct load *ld, const struct shape *shape, size_t key_count,
+                           const struct es_yaml *item, bool in_flow)
+{
+    if (in_flow && item->type == ES_YAML_NULL && *item->text == '\0') {
+        load_error(
+            ld, item->key_pos,
+            "\"%.60s\" is no key: a comma or colon inside {…} ends a text; quote this "
+            "text",
+            item->key);
+        return;
+    }
+    struct candidates all = {shape, key_count};
+    const char *near =
+        load_is_full(ld) ? NULL : es_str_nearest(item->key, next_key, &all);
+    if (near != NULL)
+        load_error(ld, item->key_pos, "unknown key (did you mean \"%s\"?)", near);
+    else
+        load_error(ld, item->key_pos, "unknown key; `enshu reference` lists those of %s",
+                   shape->title);
+}
+
+/* Sorts the items of the map by key; probes and unknown keys are dealt with here. */
+static void match_keys(struct load *ld, const struct shape *shape,
+                       const struct es_yaml *y, void *object,
+                       const struct es_yaml **found)
+{
+    size_t key_count = 0;
+    while (shape->keys[key_count].name != NULL)
+        key_count++;
+    ES_ASSERT(key_count <= SHAPE_KEYS_MAX);
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        size_t i = 0;
+        while (i < key_count && strcmp(shape->keys[i].name, item->key) != 0)
+            i++;
+        if (i < key_count) {
+            found[i] = item;
+            continue;
+        }
+        if (es_str_starts(item->key, "x-"))
+            continue;
+        size_t mark = path_push(ld, item->key);
+        int kind = shape->has_probes ? probe_kind_find(item->key) : -1;
+        if (kind >= 0)
+            shape->on_probe(ld, object, (enum es_probe_kind)kind, item);
+        else
+            report_unknown(ld, shape, key_count, item, y->flow);
+        path_pop(ld, mark);
+    }
+}
+
+void bind_shape(struct load *ld, const struct shape *shape, const struct es_yaml *y,
+                void *object)
+{
+    const struct es_yaml *found[SHAPE_KEYS_MAX] = {0};
+    if (!bind_is_map(ld, y))
+        return;
+    match_keys(ld, shape, y, object, found);
+    for (size_t i = 0; shape->keys[i].name != NULL; i++) {
+        const struct key *key = &shape->keys[i];
+        if (found[i] == NULL) {
+            if ((key->flags & KEY_REQUIRED) != 0)
+                load_error(ld, y->key != NULL ? y->key_pos : y->pos,
+                           "the key \"%s\" is missing", key->name);
+            continue;
+        }
+        size_t mark = path_push(ld, key->name);
+        bind_value(ld, key, found[i], object);
+        path_pop(ld, mark);
+    }
+    if (shape->done != NULL)
+        shape->done(ld, object, y);
+}

@@ -1,0 +1,187 @@
+/* What only the whole scenario shows: proofs, parts of the score, trust of services. */
+#include <stdio.h>
+#include <string.h>
+
+#include "enshu/common/str.h"
+#include "room.h"
+
+static void check_services(struct load *ld)
+{
+    const struct es_scenario *s = ld->s;
+    for (size_t i = 0; i < s->services_count; i++) {
+        const struct es_service *service = &s->services[i];
+        char path[96];
+        if (service->condition < 0 ||
+            s->conditions[service->condition].trust != ES_TRUST_C)
+            continue;
+        snprintf(path, sizeof path, "services.%s.condition", service->name);
+        load_warn_at(ld, service->pos, path,
+                     "\"%s\" rests on what a machine in trainees' hands says; look from "
+                     "outside instead (from: prober.NETWORK)",
+                     s->conditions[service->condition].name);
+    }
+}
+
+/* ------------------------------------------------------------------ proofs */
+
+static void mark_proved(const struct es_scenario *s, const struct es_solution_step *steps,
+                        size_t count, bool *marks)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < steps[i].prove_count; k++) {
+            int c = steps[i].proves[k];
+            if (c >= 0 && (size_t)c < s->conditions_count)
+                marks[c] = true;
+        }
+}
+
+static void check_proofs(struct load *ld)
+{
+    const struct es_scenario *s = ld->s;
+    bool *proved = es_arena_alloc(&ld->temp, s->conditions_count + 1);
+    bool *broken = es_arena_alloc(&ld->temp, s->conditions_count + 1);
+    if (proved == NULL || broken == NULL || s->conditions_count == 0)
+        return;
+    if (s->solutions_count == 0 && s->sabotage_count == 0) {
+        load_warn_at(ld, (struct es_pos){s->file, 0, 0}, "solutions",
+                     "nothing is proved: add a solution, so that a rehearsal sees each "
+                     "condition pass and fail");
+        return;
+    }
+    for (size_t i = 0; i < s->solutions_count; i++)
+        mark_proved(s, s->solutions[i].steps, s->solutions[i].step_count, proved);
+    mark_proved(s, s->sabotage, s->sabotage_count, broken);
+    for (size_t i = 0; i < s->conditions_count; i++) {
+        const struct es_condition *c = &s->conditions[i];
+        char path[96];
+        if (c->kind != ES_COND_PROBE)
+            continue;
+        snprintf(path, sizeof path, "conditions.%s", c->name);
+        if (!c->starts_pass && !proved[i])
+            load_warn_at(ld, c->pos, path, "no solution proves that it can pass");
+        else if (c->starts_pass && !broken[i])
+            load_warn_at(ld, c->pos, path,
+                         "it starts passing, and no sabotage proves that it can fail");
+    }
+}
+
+/* ------------------------------------------------------------------ parts of the score */
+
+enum { PARTS_MAX = 32 };
+
+struct parts {
+    struct es_part items[PARTS_MAX];
+    size_t count;
+    bool used[PARTS_MAX];
+    bool written;
+};
+
+static void use_part(struct load *ld, struct parts *parts, const char *name,
+                     struct es_pos pos, const char *section, const char *owner)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s.%s.part", section, owner);
+    for (size_t i = 0; i < parts->count; i++)
+        if (es_str_eq(parts->items[i].name, name)) {
+            parts->used[i] = true;
+            return;
+        }
+    if (parts->written)
+        load_error_at(ld, pos, path, "\"%.60s\" is not among the parts of scoring", name);
+    else if (parts->count == PARTS_MAX)
+        load_error_at(ld, pos, path, "more than %d parts of the score", PARTS_MAX);
+    else {
+        parts->items[parts->count] = (struct es_part){name, 1};
+        parts->used[parts->count++] = true;
+    }
+}
+
+static void check_parts(struct load *ld)
+{
+    struct es_scenario *s = ld->s;
+    struct parts parts = {.written = s->scoring.part_count > 0};
+    for (size_t i = 0; i < s->scoring.part_count && i < PARTS_MAX; i++)
+        parts.items[parts.count++] = s->scoring.parts[i];
+    for (size_t i = 0; i < s->objectives_count; i++)
+        use_part(ld, &parts, s->objectives[i].part, s->objectives[i].pos, "objectives",
+                 s->objectives[i].name);
+    for (size_t i = 0; i < s->services_count; i++)
+        use_part(ld, &parts, s->services[i].part, s->services[i].pos, "services",
+                 s->services[i].name);
+    for (size_t i = 0; parts.written && i < parts.count; i++)
+        if (!parts.used[i])
+            load_warn_at(ld, (struct es_pos){s->file, 0, 0}, "scoring.parts",
+                         "nothing earns points in the part \"%s\"", parts.items[i].name);
+    if (parts.written || parts.count == 0)
+        return;
+    struct es_part *kept = load_alloc(ld, parts.count, sizeof *kept);
+    if (kept == NULL)
+        return;
+    for (size_t i = 0; i < parts.count; i++)
+        kept[i] = (struct es_part){parts.items[i].name, 100 / (int64_t)parts.count};
+    s->scoring.parts = kept;
+    s->scoring.part_count = parts.count;
+}
+
+/* ------------------------------------------------------------------ nodes */
+
+static void check_range_node(struct load *ld, const struct es_node *node)
+{
+    for (size_t i = 0; i < node->personalise_count; i++) {
+        const struct es_step *step = &node->personalise[i];
+        char path[128];
+        if (step->text == NULL || (strstr(step->text, "${team.") == NULL &&
+                                   strstr(step->text, "${random.") == NULL))
+            continue;
+        snprintf(path, sizeof path, "nodes.%s.personalise[%zu]", node->name, i);
+        load_error_at(ld, step->pos, path,
+                      "a node of scope range belongs to no team: no ${team.…} or "
+                      "${random.…} here");
+    }
+}
+
+static void check_nodes(struct load *ld)
+{
+    for (size_t i = 0; i < ld->s->nodes_count; i++) {
+        const struct es_node *node = &ld->s->nodes[i];
+        if (node->scope == ES_SCOPE_RANGE)
+            check_range_node(ld, node);
+    }
+}
+
+static void check_solution_steps(struct load *ld)
+{
+    const struct es_scenario *s = ld->s;
+    for (size_t i = 0; i < s->solutions_count; i++)
+        if (s->solutions[i].step_count == 0)
+            load_error_at(ld, s->solutions[i].pos, s->solutions[i].name,
+                          "a solution has steps");
+}
+
+static void check_head(struct load *ld)
+{
+    struct es_scenario *s = ld->s;
+    if (s->name != NULL &&
+        (!es_str_is_name(s->name, ES_NAME_MAX) || strchr(s->name, '.') != NULL))
+        load_error_at(
+            ld, (struct es_pos){s->file, 0, 0}, "name",
+            "\"%.60s\" cannot be a name: use a-z, 0-9, \"-\" and \"_\", at most %d "
+            "characters",
+            s->name, ES_NAME_MAX);
+    for (size_t i = 0; i < s->objectives_count; i++) {
+        const struct es_objective *o = &s->objectives[i];
+        if (o->opens.set && o->closes.set && o->opens.fact < 0 && o->closes.fact < 0 &&
+            o->closes.offset_ms <= o->opens.offset_ms)
+            load_error_at(ld, o->pos, o->name, "it closes before it opens");
+    }
+}
+
+void check_all(struct load *ld)
+{
+    check_head(ld);
+    check_nodes(ld);
+    check_services(ld);
+    check_solution_steps(ld);
+    check_proofs(ld);
+    check_parts(ld);
+}

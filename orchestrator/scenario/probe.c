@@ -1,0 +1,535 @@
+/* Binds one probe: its look keys to the JSON the agent gets, the others to expectations. */
+#include <regex.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "enshu/common/str.h"
+#include "room.h"
+
+enum { EXPECTS_MAX = 64, REGEX_BYTES_MAX = 512, REGEX_REPEATS_MAX = 1000 };
+
+struct draft {
+    struct load *ld;
+    struct es_probe *probe;
+    const struct probe_table *table;
+    struct es_expect expects[EXPECTS_MAX];
+    size_t expect_count;
+    bool presence_set;
+    struct es_pos first_expect;
+    const char *first_expect_key;
+};
+
+static void set_look(struct draft *d, const char *name, json_t *value)
+{
+    if (value == NULL || json_object_set_new(d->probe->look, name, value) != 0)
+        d->ld->nomem = true;
+}
+
+static void add_expect(struct draft *d, const struct probe_key *key,
+                       enum es_compare compare, json_t *value, struct es_pos pos)
+{
+    if (load_own(d->ld, value) == NULL)
+        return;
+    if (d->expect_count == EXPECTS_MAX) {
+        load_error(d->ld, pos, "more than %d things are expected of one probe; split it",
+                   EXPECTS_MAX);
+        return;
+    }
+    d->expects[d->expect_count++] =
+        (struct es_expect){key->name, key->field, compare, key->negate, value};
+}
+
+/* ------------------------------------------------------------------ values */
+
+/* A pattern from a file costs memory when it is compiled: nested bounds multiply. */
+static bool regex_is_modest(const char *pattern)
+{
+    int64_t product = 1;
+    for (const char *at = pattern; (at = strchr(at, '{')) != NULL; at++) {
+        int64_t bound = 0, last = 0;
+        for (const char *p = at + 1; *p != '\0' && *p != '}'; p++) {
+            if (*p == ',') {
+                bound = last > bound ? last : bound;
+                last = 0;
+            } else if (*p >= '0' && *p <= '9' && last < 100000) {
+                last = last * 10 + (*p - '0');
+            } else {
+                break;
+            }
+        }
+        bound = last > bound ? last : bound;
+        product *= bound > 1 ? bound : 1;
+        if (product > REGEX_REPEATS_MAX)
+            return false;
+    }
+    return true;
+}
+
+static bool check_regex(struct load *ld, const char *pattern, struct es_pos pos)
+{
+    regex_t regex;
+    char why[128];
+    if (strlen(pattern) > REGEX_BYTES_MAX) {
+        load_error(ld, pos, "this expression has more than %d bytes; shorten it",
+                   REGEX_BYTES_MAX);
+        return false;
+    }
+    if (!regex_is_modest(pattern)) {
+        load_error(
+            ld, pos,
+            "the bounds {…} of this expression multiply to more than %d; lower them",
+            REGEX_REPEATS_MAX);
+        return false;
+    }
+    if (strstr(pattern, "${") != NULL)
+        return true; /* not whole before its values are known */
+    int rc = regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB);
+    if (rc == 0) {
+        regfree(&regex);
+        return true;
+    }
+    regerror(rc, NULL, why, sizeof why);
+    load_error(ld, pos, "not a POSIX extended regular expression: %s", why);
+    return false;
+}
+
+static bool check_host(struct load *ld, const char *host, struct es_pos pos)
+{
+    size_t len = strlen(host);
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789.-_${}";
+    if (len > 0 && len < 256 && host[0] != '-' && strspn(host, good) == len)
+        return true;
+    load_error(ld, pos, "\"%.60s\" is no address", host);
+    return false;
+}
+
+static bool check_text(struct draft *d, const struct probe_key *key, const char *text,
+                       struct es_pos pos)
+{
+    struct load *ld = d->ld;
+    if (*text == '\0') {
+        load_error(ld, pos, "expected a text, found an empty one");
+        return false;
+    }
+    expand_note(ld, text, pos, key->shell);
+    switch (key->type) {
+    case PT_PATH:
+        if (text[0] == '/' && strlen(text) < 4096)
+            return true;
+        load_error(ld, pos, "a path in a guest begins with \"/\"");
+        return false;
+    case PT_REGEX:
+    case PT_REGEXES:
+        return check_regex(ld, text, pos);
+    case PT_HOST:
+        return check_host(ld, text, pos);
+    case PT_MODE:
+        if (strspn(text, "01234567") == strlen(text) && strlen(text) == 4)
+            return true;
+        load_error(ld, pos,
+                   "permissions are four octal digits in quotes, such as \"0644\"");
+        return false;
+    case PT_SHA256:
+        if (strspn(text, "0123456789abcdef") == 64 && strlen(text) == 64)
+            return true;
+        load_error(ld, pos, "a sha256 has 64 digits 0-9 a-f");
+        return false;
+    default:
+        return true;
+    }
+}
+
+static json_t *text_value(struct draft *d, const struct probe_key *key,
+                          const struct es_yaml *y)
+{
+    const char *text = scalar_string(d->ld, y);
+    if (text == NULL || !check_text(d, key, text, y->pos))
+        return NULL;
+    json_t *value = json_string(text);
+    if (value == NULL)
+        d->ld->nomem = true;
+    return value;
+}
+
+static json_t *list_value(struct draft *d, const struct probe_key *key,
+                          const struct es_yaml *y)
+{
+    json_t *list = json_array();
+    size_t i = 0;
+    if (list == NULL)
+        d->ld->nomem = true;
+    if (y->count == 0)
+        load_error(d->ld, y->pos, "an empty list");
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
+        size_t mark = path_push_index(d->ld, i);
+        json_t *value = text_value(d, key, item);
+        if (value != NULL && list != NULL && json_array_append_new(list, value) != 0)
+            d->ld->nomem = true;
+        path_pop(d->ld, mark);
+    }
+    return list;
+}
+
+static json_t *map_value(struct draft *d, const struct probe_key *key,
+                         const struct es_yaml *y)
+{
+    if (!bind_is_map(d->ld, y))
+        return NULL;
+    json_t *map = json_object();
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        size_t mark = path_push(d->ld, item->key);
+        json_t *value = text_value(d, key, item);
+        if (value != NULL && (map == NULL || json_object_set_new(map, item->key, value)))
+            d->ld->nomem = true;
+        path_pop(d->ld, mark);
+    }
+    return map;
+}
+
+static json_t *int_value(struct draft *d, const struct es_yaml *y, int64_t min,
+                         int64_t max)
+{
+    int64_t v;
+    if (!scalar_int(d->ld, y, min, max, &v))
+        return NULL;
+    json_t *value = json_integer(v);
+    if (value == NULL)
+        d->ld->nomem = true;
+    return value;
+}
+
+/* {min: 1, max: 4}, either may be left out, to [1, 4] */
+static json_t *range_value(struct draft *d, const struct probe_key *key,
+                           const struct es_yaml *y)
+{
+    static const char *const names[] = {"min", "max", NULL};
+    int64_t bounds[2] = {0, 0};
+    bool set[2] = {false, false};
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        size_t mark = path_push(d->ld, item->key), i = 0;
+        while (i < 2 && strcmp(item->key, names[i]) != 0)
+            i++;
+        if (i == 2)
+            load_error(d->ld, item->key_pos, "unknown key%s", suggest(item->key, names));
+        else
+            set[i] = scalar_int(d->ld, item, key->min, key->max, &bounds[i]);
+        path_pop(d->ld, mark);
+    }
+    if (!set[0] && !set[1]) {
+        if (y->count == 0)
+            load_error(d->ld, y->pos, "expected min, max or both");
+        return NULL;
+    }
+    if (set[0] && set[1] && bounds[0] > bounds[1]) {
+        load_error(d->ld, y->pos, "min is greater than max");
+        return NULL;
+    }
+    json_t *range = json_array();
+    for (int i = 0; i < 2; i++) {
+        json_t *bound = set[i] ? json_integer(bounds[i]) : json_null();
+        if (range == NULL || bound == NULL || json_array_append_new(range, bound) != 0)
+            d->ld->nomem = true;
+    }
+    return range;
+}
+
+/* ------------------------------------------------------------------ keys */
+
+static void bind_numbers(struct draft *d, const struct probe_key *key,
+                         const struct es_yaml *y)
+{
+    if (y->type == ES_YAML_MAP) {
+        json_t *range = range_value(d, key, y);
+        if (range != NULL)
+            add_expect(d, key, ES_CMP_RANGE, range, y->pos);
+        return;
+    }
+    if (key->type == PT_INTS && y->type == ES_YAML_LIST) {
+        json_t *list = json_array();
+        for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+            json_t *value = int_value(d, item, key->min, key->max);
+            if (value != NULL &&
+                (list == NULL || json_array_append_new(list, value) != 0))
+                d->ld->nomem = true;
+        }
+        add_expect(d, key, ES_CMP_ONE_OF, list, y->pos);
+        return;
+    }
+    json_t *value = int_value(d, y, key->min, key->max);
+    if (value == NULL)
+        return;
+    if (key->compare == ES_CMP_RANGE) {
+        json_t *range = json_pack("[O,o]", value, value);
+        if (range == NULL)
+            d->ld->nomem = true;
+        else
+            add_expect(d, key, ES_CMP_RANGE, range, y->pos);
+        return;
+    }
+    add_expect(d, key, ES_CMP_EQUALS, value, y->pos);
+}
+
+static void bind_hostport(struct draft *d, const struct probe_key *key,
+                          const struct es_yaml *y)
+{
+    const char *text = scalar_string(d->ld, y);
+    if (text == NULL)
+        return;
+    const char *colon = strrchr(text, ':');
+    int64_t port;
+    char host[256];
+    if (colon == NULL || colon == text || (size_t)(colon - text) >= sizeof host ||
+        es_str_int(colon + 1, 1, 65535, &port) != 0) {
+        load_error(d->ld, y->pos, "\"%.60s\" is not \"address:port\"", text);
+        return;
+    }
+    memcpy(host, text, (size_t)(colon - text));
+    host[colon - text] = '\0';
+    if (!check_host(d->ld, host, y->pos))
+        return;
+    expand_note(d->ld, text, y->pos, key->shell);
+    set_look(d, "host", json_string(host));
+    set_look(d, "port", json_integer(port));
+}
+
+static json_t *simple_value(struct draft *d, const struct probe_key *key,
+                            const struct es_yaml *y)
+{
+    bool flag;
+    int word;
+    switch (key->type) {
+    case PT_BOOL:
+        return scalar_bool(d->ld, y, &flag) ? json_boolean(flag) : NULL;
+    case PT_INT:
+        return int_value(d, y, key->min, key->max);
+    case PT_PORT:
+        return int_value(d, y, 1, 65535);
+    case PT_WORD:
+        word = scalar_choice(d->ld, y, key->words, NULL);
+        return word >= 0 ? json_string(key->words[word]) : NULL;
+    case PT_MAP:
+        return map_value(d, key, y);
+    case PT_ARGV:
+        return y->type == ES_YAML_LIST ? list_value(d, key, y) : text_value(d, key, y);
+    default:
+        return text_value(d, key, y);
+    }
+}
+
+static void bind_expect(struct draft *d, const struct probe_key *key,
+                        const struct es_yaml *y)
+{
+    if (d->first_expect_key == NULL) {
+        d->first_expect_key = key->name;
+        d->first_expect = y->key_pos;
+    }
+    if (key->type == PT_INTS || key->type == PT_RANGE) {
+        bind_numbers(d, key, y);
+        return;
+    }
+    if ((key->type == PT_STRINGS || key->type == PT_REGEXES) && y->type == ES_YAML_LIST) {
+        size_t i = 0;
+        for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+            size_t mark = path_push_index(d->ld, i++);
+            json_t *value = text_value(d, key, item);
+            if (value != NULL)
+                add_expect(d, key, key->compare, value, item->pos);
+            path_pop(d->ld, mark);
+        }
+        return;
+    }
+    json_t *value = simple_value(d, key, y);
+    if (value == NULL)
+        return;
+    struct probe_key as = *key;
+    if (key->compare == ES_CMP_CHANGED) {
+        as.negate = json_is_false(value);
+        json_decref(value);
+        value = json_true();
+    }
+    add_expect(d, &as, key->compare, value, y->pos);
+}
+
+static void bind_key(struct draft *d, const struct probe_key *key,
+                     const struct es_yaml *y)
+{
+    if (key->role == P_PRESENCE) {
+        d->presence_set = scalar_bool(d->ld, y, &d->probe->present);
+    } else if (key->role == P_EXPECT) {
+        bind_expect(d, key, y);
+    } else if (key->type == PT_HOSTPORT) {
+        bind_hostport(d, key, y);
+    } else {
+        json_t *value = simple_value(d, key, y);
+        if (value != NULL)
+            set_look(d, key->name, value);
+    }
+}
+
+/* ------------------------------------------------------------------ what a kind adds */
+
+static bool expects_field(const struct draft *d, const char *field)
+{
+    for (size_t i = 0; i < d->expect_count; i++)
+        if (strcmp(d->expects[i].field, field) == 0)
+            return true;
+    return false;
+}
+
+static const struct probe_key *key_of(const struct draft *d, const char *name)
+{
+    for (const struct probe_key *key = d->table->keys; key->name != NULL; key++)
+        if (strcmp(key->name, name) == 0)
+            return key;
+    ES_ASSERT(!"a key of the table");
+    return NULL;
+}
+
+static bool looks_at(const struct draft *d, const char *name)
+{
+    return json_object_get(d->probe->look, name) != NULL;
+}
+
+static void add_defaults(struct draft *d, struct es_pos pos)
+{
+    bool present = d->probe->present;
+    switch (d->probe->kind) {
+    case ES_PROBE_file:
+        if (expects_field(d, "content_b64"))
+            set_look(d, "read", json_integer(49152));
+        if (expects_field(d, "sha256"))
+            set_look(d, "hash", json_true());
+        break;
+    case ES_PROBE_log:
+        if (present && !expects_field(d, "count"))
+            add_expect(d, key_of(d, "count"), ES_CMP_RANGE, json_pack("[i,n]", 1), pos);
+        break;
+    case ES_PROBE_command:
+        if (!expects_field(d, "exit"))
+            add_expect(d, key_of(d, "exit"), ES_CMP_EQUALS, json_integer(0), pos);
+        break;
+    case ES_PROBE_kernel:
+        if (looks_at(d, "module") && !expects_field(d, "loaded"))
+            add_expect(d, key_of(d, "loaded"), ES_CMP_EQUALS, json_true(), pos);
+        break;
+    case ES_PROBE_tcp:
+        if (expects_field(d, "banner_b64") && !looks_at(d, "read"))
+            set_look(d, "read", json_integer(4096));
+        break;
+    case ES_PROBE_ssh:
+        if (present && !expects_field(d, "authenticated"))
+            add_expect(d, key_of(d, "authenticated"), ES_CMP_EQUALS, json_true(), pos);
+        break;
+    default:
+        break;
+    }
+}
+
+static void check_kind(struct draft *d, const struct es_yaml *y)
+{
+    struct load *ld = d->ld;
+    struct es_pos pos = y->key_pos;
+    const char *url = json_string_value(json_object_get(d->probe->look, "url"));
+    if (d->presence_set && !d->probe->present && d->first_expect_key != NULL)
+        load_error(ld, d->first_expect, "%s: false leaves nothing to expect of %s",
+                   d->probe->presence_field, d->first_expect_key);
+    switch (d->probe->kind) {
+    case ES_PROBE_process:
+        if (y->count > 0 && !looks_at(d, "name") && !looks_at(d, "match"))
+            load_error(ld, pos, "name, match or both are needed");
+        break;
+    case ES_PROBE_kernel:
+        if (es_yaml_get(y, "value") != NULL && !looks_at(d, "sysctl"))
+            load_error(ld, pos, "value needs sysctl");
+        if (es_yaml_get(y, "loaded") != NULL && !looks_at(d, "module"))
+            load_error(ld, pos, "loaded needs module");
+        break;
+    case ES_PROBE_ssh:
+        if (!looks_at(d, "password") && !looks_at(d, "key") && d->probe->present &&
+            es_yaml_get(y, "authenticated") == NULL)
+            load_error(ld, pos, "a login needs password or key");
+        break;
+    case ES_PROBE_http:
+        if (url != NULL && !es_str_starts(url, "http://") &&
+            !es_str_starts(url, "https://"))
+            load_error(ld, pos, "url begins with http:// or https://");
+        break;
+    default:
+        break;
+    }
+}
+
+static void report_unknown(struct draft *d, const struct es_yaml *item, bool in_flow)
+{
+    const char *names[32];
+    size_t n = 0;
+    if (in_flow && item->type == ES_YAML_NULL && *item->text == '\0') {
+        load_error(
+            d->ld, item->key_pos,
+            "\"%.60s\" is no key: a comma or colon inside {…} ends a text; quote this "
+            "text",
+            item->key);
+        return;
+    }
+    for (const struct probe_key *key = d->table->keys; key->name != NULL; key++)
+        names[n++] = key->name;
+    ES_ASSERT(n < ES_COUNT(names));
+    names[n] = NULL;
+    const char *near = load_is_full(d->ld) ? "" : suggest(item->key, names);
+    if (*near == '\0' && strcmp(item->key, "text") == 0)
+        near = " (did you mean \"contains\"?)";
+    load_error(d->ld, item->key_pos, "unknown key%s%s", near,
+               *near == '\0' ? "; `enshu reference` lists those of each probe" : "");
+}
+
+void probe_bind(struct load *ld, enum es_probe_kind kind, const struct es_yaml *y,
+                struct es_probe *probe)
+{
+    struct draft d = {.ld = ld, .probe = probe, .table = &probe_tables[kind]};
+    *probe = (struct es_probe){.kind = kind, .pos = y->key_pos, .present = true};
+    probe->look = load_own(ld, json_object());
+    if (probe->look == NULL || !bind_is_map(ld, y))
+        return;
+    for (const struct probe_key *key = d.table->keys; key->name != NULL; key++) {
+        if (key->role == P_PRESENCE)
+            probe->presence_field = key->name;
+        const struct es_yaml *item = es_yaml_get(y, key->name);
+        if (item == NULL) {
+            if (key->required)
+                load_error(ld, y->key_pos, "the key \"%s\" is missing", key->name);
+            continue;
+        }
+        size_t mark = path_push(ld, key->name);
+        bind_key(&d, key, item);
+        path_pop(ld, mark);
+    }
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        const struct probe_key *key = d.table->keys;
+        while (key->name != NULL && strcmp(key->name, item->key) != 0)
+            key++;
+        if (key->name != NULL || es_str_starts(item->key, "x-"))
+            continue;
+        size_t mark = path_push(ld, item->key);
+        report_unknown(&d, item, y->flow);
+        path_pop(ld, mark);
+    }
+    check_kind(&d, y);
+    add_defaults(&d, y->key_pos);
+    struct es_expect *kept = load_alloc(ld, d.expect_count, sizeof *kept);
+    if (kept == NULL)
+        return;
+    memcpy(kept, d.expects, d.expect_count * sizeof *kept);
+    probe->expects = kept;
+    probe->expect_count = d.expect_count;
+}
+
+void probe_at_path(struct load *ld, const struct es_probe *probe, const char *path,
+                   struct es_probe *ret_probe)
+{
+    *ret_probe = *probe;
+    ret_probe->look = load_own(ld, json_copy(probe->look));
+    if (ret_probe->look != NULL &&
+        json_object_set_new(ret_probe->look, "path", json_string(path)) != 0)
+        ld->nomem = true;
+}
