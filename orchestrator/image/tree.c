@@ -109,7 +109,7 @@ static int make_busybox_tree(struct build *b, struct es_err *err)
         "        mkdir -p ${applet%/*}; ln -s /bin/busybox $applet\n"
         "    fi\n"
         "done <../applets\n"
-        "cp -R -P --preserve=mode ../stage/. .\n";
+        "cp -R -P --preserve=mode --remove-destination ../stage/. .\n";
     return run_script(b, script, NULL, err);
 }
 
@@ -181,7 +181,7 @@ static int finish_debian_tree(struct build *b, struct es_err *err)
 {
     static const char script[] =
         "cd tree\n"
-        "cp -R -P --preserve=mode ../stage/. .\n"
+        "cp -R -P --preserve=mode --remove-destination ../stage/. .\n"
         "rm -f etc/resolv.conf etc/apt/apt.conf.d/*proxy* usr/sbin/policy-rc.d\n"
         "rm -rf dev/* tmp/* run/*\n";
     int rc = run_script(b, script, NULL, err);
