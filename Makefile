@@ -130,10 +130,20 @@ check-one: $(LIB) $(ONE_AGENT) $(if $(ONE_AGENT),$(B)/bin/enshu-agent-host) $(T:
 
 # ------------------------------------------------------------------------------------------------ numbers
 # Each tests/bench/bench_NAME.c is a program of its own that prints a table and JSON.
-$(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(LIB)
+BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/support/runner.c,$(TEST_SUPPORT)))
+$(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(BENCH_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
+.PRECIOUS: $(B)/obj/tests/bench/%.o
+
+# ------------------------------------------------------------------------------------------------ taste
+# Who may include what, banned functions, form; then that these checks find planted violations.
+lint:
+	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/lint.sh
+	$(Q)CC="$(CC)" CPPFLAGS="$(PKG_CFLAGS)" sh tests/lint/selftest.sh
+format:
+	$(Q)clang-format -i $$(find orchestrator agents include tests -name '*.[ch]')
 
 clean:
 	rm -rf build

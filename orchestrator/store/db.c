@@ -25,6 +25,9 @@ static const char *const stmt_sql[STMT_COUNT] = {
                           " ORDER BY id",
     [STMT_SCAN_EVENTS] = "SELECT pos, ex_ms, type, team, subject, a, b, instance, epoch,"
                          " seq, text FROM event WHERE pos > ?1 ORDER BY pos",
+    [STMT_SCAN_TYPES] = "SELECT pos, ex_ms, type, team, subject, a, b, instance, epoch,"
+                        " seq, text FROM event WHERE pos > ?1 AND pos <= ?2"
+                        " AND ?3 & (1 << type) ORDER BY pos",
 };
 
 /* Triggers keep a stray hand off the chain; the hashes find a determined one. */

@@ -237,13 +237,26 @@ static int scan_begin(struct reader *reader, struct scan *scan, struct es_err *e
     return 0;
 }
 
-int reader_next(struct reader *reader, struct chunk *chunk, struct es_err *err)
+static void chunk_clear(struct chunk *chunk)
 {
     chunk->count = 0;
     chunk->batch_count = 0;
     if (chunk->texts.max_bytes == 0)
         es_buf_init(&chunk->texts, (size_t)3 * ES_STORE_BATCH_TEXT_MAX);
     es_buf_clear(&chunk->texts);
+}
+
+/* Once the texts lie still. */
+static void place_texts(struct chunk *chunk)
+{
+    for (size_t i = 0; i < chunk->count; i++)
+        if (chunk->refs[i].at != NO_TEXT)
+            chunk->events[i].text = chunk->texts.data + chunk->refs[i].at;
+}
+
+int reader_next(struct reader *reader, struct chunk *chunk, struct es_err *err)
+{
+    chunk_clear(chunk);
     if (reader->before.id >= reader->last_batch)
         return 0;
     struct es_store *store = reader->store;
@@ -259,9 +272,8 @@ int reader_next(struct reader *reader, struct chunk *chunk, struct es_err *err)
         sqlite3_reset(scan.events);
     }
     uv_mutex_unlock(&store->lock);
-    for (size_t i = 0; i < chunk->count && status == 0; i++)
-        if (chunk->refs[i].at != NO_TEXT)
-            chunk->events[i].text = chunk->texts.data + chunk->refs[i].at;
+    if (status == 0)
+        place_texts(chunk);
     return status;
 }
 
@@ -279,6 +291,48 @@ int es_store_read(struct es_store *store, int64_t from_pos, bool verify,
         for (size_t i = 0; i < chunk.count && status == 0; i++)
             if (chunk.events[i].pos >= from_pos)
                 status = each(ctx, &chunk.events[i]);
+    }
+    chunk_finish(&chunk);
+    return status;
+}
+
+/* Under lock: the chosen events with pos in (after, upto]. */
+static int scan_types(struct es_store *store, int64_t after, int64_t upto,
+                      uint32_t type_set, struct chunk *chunk, struct es_err *err)
+{
+    sqlite3_stmt *stmt;
+    int status = db_stmt(store, STMT_SCAN_TYPES, &stmt, err);
+    if (status < 0)
+        return status;
+    sqlite3_bind_int64(stmt, 1, after);
+    sqlite3_bind_int64(stmt, 2, upto);
+    sqlite3_bind_int64(stmt, 3, type_set);
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW && status == 0)
+        status = take_event(chunk, stmt, err);
+    if (status == 0 && rc != SQLITE_DONE)
+        status = db_fail(store, rc, "read", err);
+    sqlite3_reset(stmt);
+    return status;
+}
+
+int es_store_read_types(struct es_store *store, uint32_t type_set,
+                        int (*each)(void *ctx, const struct es_event *event), void *ctx,
+                        struct es_err *err)
+{
+    int64_t head = es_store_head(store);
+    struct chunk chunk = {0};
+    int status = 0;
+    for (int64_t after = 0; after < head && status == 0; after += CHUNK_EVENTS) {
+        int64_t upto = after + CHUNK_EVENTS < head ? after + CHUNK_EVENTS : head;
+        chunk_clear(&chunk);
+        uv_mutex_lock(&store->lock);
+        status = scan_types(store, after, upto, type_set, &chunk, err);
+        uv_mutex_unlock(&store->lock);
+        if (status == 0)
+            place_texts(&chunk);
+        for (size_t i = 0; i < chunk.count && status == 0; i++)
+            status = each(ctx, &chunk.events[i]);
     }
     chunk_finish(&chunk);
     return status;

@@ -58,6 +58,7 @@ enum stmt {
     STMT_BATCH_AT,
     STMT_SCAN_BATCHES,
     STMT_SCAN_EVENTS,
+    STMT_SCAN_TYPES,
     STMT_COUNT
 };
 

@@ -1,4 +1,4 @@
-/* A folder of its own for one test, below TMPDIR or /tmp. */
+/* A folder of its own for one test's small files: below TMPDIR, else in memory. */
 #ifndef TESTS_SUPPORT_SCRATCH_H
 #define TESTS_SUPPORT_SCRATCH_H
 

@@ -116,6 +116,40 @@ START_TEST(events_come_back_as_stored)
 }
 END_TEST
 
+static int typed_count;
+
+static int on_typed(void *ctx, const struct es_event *event)
+{
+    int64_t *last = ctx;
+    struct es_event want;
+    ck_assert(event->type == ES_EV_VOID || event->type == ES_EV_NOTE);
+    ck_assert_int_gt(event->pos, *last);
+    make_events(&want, 1, event->pos);
+    ck_assert_int_eq(event->b, want.b);
+    ck_assert_pstr_eq(event->text, want.text);
+    *last = event->pos;
+    typed_count++;
+    return 0;
+}
+
+START_TEST(chosen_types_alone_are_read)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    for (int i = 0; i < 200; i++)
+        append(store, 50);
+    int64_t last = 0;
+    int status = es_store_read_types(store, 1U << ES_EV_VOID | 1U << ES_EV_NOTE, on_typed,
+                                     &last, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    ck_assert_int_eq(typed_count, 2000);
+    ck_assert_int_eq(es_store_read_types(store, 1U << 30, on_typed, &last, &err), 0);
+    ck_assert_int_eq(typed_count, 2000);
+    es_store_close(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
 static int on_stop(void *ctx, const struct es_event *event)
 {
     int *calls = ctx;
@@ -284,6 +318,45 @@ START_TEST(a_changed_tail_stops_the_opening)
     ck_assert_int_eq(es_store_open(scratch_path("ledger"), false, &store, &err),
                      ES_ECORRUPT);
     ck_assert_ptr_nonnull(strstr(err.msg, "event 11"));
+}
+END_TEST
+
+/* Bytes of the file itself, as a bad disk changes them: an error or a failed check, never
+ * another content that passes. */
+START_TEST(damaged_pages_are_found)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_err err = {0};
+    for (int i = 0; i < 40; i++)
+        append(store, 40);
+    es_store_close(store);
+    struct stat st;
+    ck_assert_int_eq(stat(scratch_path("ledger"), &st), 0);
+    int found = 0, tried = 0;
+    for (off_t off = 150; off < st.st_size; off += 997) {
+        int fd = open(scratch_path("ledger"), O_RDWR);
+        unsigned char kept, changed;
+        ck_assert_int_eq(pread(fd, &kept, 1, off), 1);
+        changed = (unsigned char)(kept ^ 0x55);
+        ck_assert_int_eq(pwrite(fd, &changed, 1, off), 1);
+        struct es_store_check check = {0};
+        int64_t next = 1;
+        int status = es_store_open(scratch_path("ledger"), false, &store, &err);
+        if (status == 0) {
+            ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+            status = es_store_read(store, 1, true, on_event, &next, &err);
+            ck_assert_int_eq(status == 0, check.chain_ok);
+            ck_assert(status != 0 || next == 1601);
+            es_store_close(store);
+        }
+        ck_assert_msg(status == 0 || status == ES_ECORRUPT, "%s", err.msg);
+        found += status != 0;
+        tried++;
+        ck_assert_int_eq(pwrite(fd, &kept, 1, off), 1);
+        close(fd);
+    }
+    /* The rest hit free space, or an index that no reading needs. */
+    ck_assert_int_gt(found, tried / 2);
 }
 END_TEST
 
@@ -460,6 +533,41 @@ START_TEST(commits_run_beside_the_loop)
 }
 END_TEST
 
+static void read_beside(void *ctx)
+{
+    struct run *run = ctx;
+    for (int64_t head = 0; head < (int64_t)20 * 8;) {
+        struct es_store_check check;
+        struct es_err err = {0};
+        head = es_store_head(run->store);
+        ck_assert_int_eq(es_store_verify(run->store, &check, &err), 0);
+        ck_assert(check.chain_ok);
+        ck_assert_int_ge(check.events, head);
+        int64_t next = 1;
+        ck_assert_int_eq(es_store_read(run->store, 1, true, on_event, &next, &err), 0);
+        ck_assert_int_gt(next, check.events);
+    }
+}
+
+START_TEST(readers_and_commits_share_the_ledger)
+{
+    static struct run run;
+    uv_thread_t thread;
+    ck_assert_int_eq(uv_loop_init(&run.loop), 0);
+    run.store = open_ledger(true);
+    make_events(run.events, 8, 1);
+    ck_assert_int_eq(es_store_commit(run.store, &run.loop, &mark, run.events, 8,
+                                     on_commit, &run, NULL),
+                     0);
+    ck_assert_int_eq(uv_thread_create(&thread, read_beside, &run), 0);
+    ck_assert_int_eq(uv_run(&run.loop, UV_RUN_DEFAULT), 0);
+    ck_assert_int_eq(uv_thread_join(&thread), 0);
+    ck_assert_int_eq(run.commits, 20);
+    es_store_close(run.store);
+    ck_assert_int_eq(uv_loop_close(&run.loop), 0);
+}
+END_TEST
+
 Suite *store_suite(void);
 Suite *store_suite(void)
 {
@@ -468,7 +576,10 @@ Suite *store_suite(void)
     tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, scratch_make, scratch_remove);
     tcase_add_test(tc, events_come_back_as_stored);
+    tcase_add_test(tc, chosen_types_alone_are_read);
     tcase_add_test(tc, a_reader_can_stop);
+    tcase_add_test(tc, damaged_pages_are_found);
+    tcase_add_test(tc, readers_and_commits_share_the_ledger);
     tcase_add_test(tc, bad_batches_are_refused_whole);
     tcase_add_test(tc, a_second_process_is_told);
     tcase_add_test(tc, what_is_no_ledger_is_refused);
