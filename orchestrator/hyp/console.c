@@ -247,10 +247,10 @@ void es_hyp_console_close(struct es_hyp_console *console)
         finish(console);
 }
 
-void es_hyp_consoles_cancel(struct es_hyp *hyp)
+void es_hyp_consoles_cancel(struct es_hyp *hyp, int code, const char *why)
 {
     struct es_err err = {0};
-    es_err_set(&err, ES_ECANCELED, "the hypervisor is being closed");
+    es_err_set(&err, code, "%s", why);
     ES_LIST_EACH (pos, tmp, &hyp->consoles)
         end(ES_CONTAINER(pos, struct es_hyp_console, link), &err);
 }

@@ -308,6 +308,8 @@ static void follow_workers(struct es_hyp *hyp)
         hyp->state = ES_HYP_DOWN;
         hyp->backoff_ms = BACKOFF_MIN_MS;
         back_off(hyp);
+        /* libvirt does not tell its streams. */
+        es_hyp_consoles_cancel(hyp, ES_ECONN, "libvirt has closed the connection");
         hyp->on_event(hyp->ctx, NULL, ES_HYP_LOST, "libvirt has closed the connection");
         break;
     case ES_HYP_DOWN:
@@ -395,7 +397,7 @@ void es_hyp_close(struct es_hyp *hyp, void (*on_closed)(void *ctx), void *ctx)
     hyp->closed_ctx = ctx;
     uv_timer_stop(&hyp->backoff);
     es_hyp_stops_cancel(hyp);
-    es_hyp_consoles_cancel(hyp);
+    es_hyp_consoles_cancel(hyp, ES_ECANCELED, "the hypervisor is being closed");
     uv_mutex_lock(&hyp->lock);
     hyp->stop = true;
     while (!es_list_empty(&hyp->queue)) {

@@ -113,7 +113,8 @@ void es_hyp_job_answer(struct es_hyp_job *job); /* `done` with status and error 
 /* [loop] From an event: a machine has stopped; ends graceful stops that wait for it. */
 void es_hyp_stops_notice(struct es_hyp *hyp, const char *machine);
 void es_hyp_stops_cancel(struct es_hyp *hyp);
-void es_hyp_consoles_cancel(struct es_hyp *hyp);
+/* Ends every console with this reason. */
+void es_hyp_consoles_cancel(struct es_hyp *hyp, int code, const char *why);
 /* [loop] Something that kept the handle from closing is gone. */
 void es_hyp_maybe_closed(struct es_hyp *hyp);
 

@@ -11,7 +11,7 @@
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 
-#define LIMIT_MS 60000
+#define LIMIT_MS 120000
 
 static void fill_scenario(struct hyp_world *w)
 {

@@ -45,7 +45,7 @@ void hw_make_plan(struct hyp_world *w, const char *range, int teams);
 void hw_finish(struct hyp_world *w);
 
 void hw_done(void *ctx, int status, const struct es_err *err); /* an es_hyp_done */
-/* Runs the loop until `pending` is 0 (or the flag is set); fails the test after a minute. */
+/* Runs the loop until `pending` is 0 (or the flag is set); fails the test after two minutes. */
 void hw_wait(struct hyp_world *w);
 void hw_wait_for(struct hyp_world *w, bool (*is_true)(struct hyp_world *w));
 bool hw_saw(struct hyp_world *w, const char *machine, enum es_hyp_event event);
