@@ -275,13 +275,14 @@ static void cancel(struct es_session *session, const struct es_request *request,
     struct es_task *task = find(&session->queue, json_integer_value(target));
     if (task == NULL)
         task = find(&session->running, json_integer_value(target));
-    result.evidence = json_pack("{s:b}", "found", task != NULL);
-    if (result.evidence == NULL)
+    json_t *evidence = json_pack("{s:b}", "found", task != NULL);
+    if (evidence == NULL)
         return;
+    result.evidence = evidence;
     if (task != NULL)
         stop(task, "cancelled", now_ms);
     conclude(session, &result, ES_WIRE_LINE_MAX, session->held.count < ES_WIRE_HELD_MAX);
-    json_decref(result.evidence);
+    json_decref(evidence);
 }
 
 static void accept(struct es_session *session, struct es_request *request, int64_t now_ms)
