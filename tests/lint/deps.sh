@@ -4,7 +4,7 @@
 # A room has a rank; its files may include its own door and doors of a lower rank. The
 # rooms of L3 stand beside each other and know nothing of one another; those of L2 and L4
 # are ordered within their level. Each foreign library with a room of its own is included
-# by that room alone.
+# by that room alone. agents/agent rests on agents/probe.
 cd "${1:-.}" || exit 2
 files=$(find orchestrator agents include -name '*.[ch]' 2>/dev/null | sort)
 [ -n "$files" ] || exit 0
@@ -40,6 +40,7 @@ FNR == 1 {
 }
 /^[ \t]*#[ \t]*include[ \t]*"/ {
     split($0, quoted, "\""); name = quoted[2]
+    if (FILENAME ~ /^agents\/agent\// && name ~ /^\.\.\/probe\/[^\/]*$/) next
     if (name ~ /(^|\/)\.\.(\/|$)/) say("\"" name "\" reaches into another folder")
     if (name !~ /^enshu\//) {
         if (name ~ /\// && !agent) say("\"" name "\": a room is entered by its door in include/enshu/ only")

@@ -6,12 +6,16 @@ status=0
 code=$(find orchestrator agents include tests -name '*.[ch]' 2>/dev/null | sort)
 [ -n "$code" ] || exit 0
 
-# Tables (include/enshu/tbl/) may be longer.
+# Tables (include/enshu/tbl/) may be longer, tests a little.
 for file in $code; do
     lines=$(wc -l <"$file")
-    case $file in include/enshu/tbl/*) continue ;; esac
-    if [ "$lines" -gt 600 ]; then
-        echo "$file:600: size: $lines lines, at most 600: split it by what it does"
+    case $file in
+    include/enshu/tbl/*) continue ;;
+    tests/*) most=800 ;;
+    *) most=600 ;;
+    esac
+    if [ "$lines" -gt $most ]; then
+        echo "$file:$most: size: $lines lines, at most $most: split it by what it does"
         status=1
     fi
 done

@@ -8,9 +8,9 @@ code=$(find orchestrator agents include tests -name '*.[ch]' 2>/dev/null | sort)
 # shellcheck disable=SC2086
 awk '
 BEGIN {
-    never = "strcpy strcat stpcpy sprintf vsprintf gets strtok atoi atol atoll atof system popen alloca mktemp tmpnam vfork"
+    never = "strcpy strcat stpcpy sprintf vsprintf gets strtok alloca mktemp tmpnam vfork rand srand random srandom drand48"
     n = split(never, w, " "); for (i = 1; i <= n; i++) anywhere[w[i]] = 1
-    n = split("rand srand random srandom drand48", w, " "); for (i = 1; i <= n; i++) anywhere[w[i]] = 1
+    n = split("atoi atol atoll atof system popen", w, " "); for (i = 1; i <= n; i++) product[w[i]] = 1
     n = split("malloc calloc realloc strdup strndup asprintf vasprintf reallocarray", w, " ")
     for (i = 1; i <= n; i++) memory[w[i]] = 1
     n = split("sleep usleep nanosleep clock_nanosleep", w, " "); for (i = 1; i <= n; i++) pause[w[i]] = 1
@@ -36,7 +36,7 @@ FNR == 1 { inside = 0; test = FILENAME ~ /^tests\//; heap = FILENAME == "orchest
         name = substr(code, RSTART, RLENGTH); sub(/[ \t]*\($/, "", name)
         code = substr(code, RSTART + RLENGTH)
         if (before == "." || before == ">") continue
-        if (name in anywhere) say(name "(): use the bounded or owned way (common/str.h, common/mem.h, libsodium)")
+        if (name in anywhere || (!test && name in product)) say(name "(): use the bounded or owned way (common/str.h, common/mem.h, libsodium)")
         if (!test && !heap && name in memory) say(name "(): memory comes from common/mem.h")
         if (!test && !heap && name == "free" && raw !~ /\/\* from [A-Za-z0-9_]+ \*\//)
             say("free(): es_free, or say whose memory it is: free(x); /* from getline */")

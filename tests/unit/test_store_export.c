@@ -3,12 +3,15 @@
 #include <check.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../support/scratch.h"
+#include "../support/sqlite_faults.h"
 #include "enshu/common/mem.h"
 #include "enshu/store.h"
+#include "enshu/wire.h"
 
 #define EVENTS     30
 #define BLOB_BYTES 120000
@@ -97,6 +100,19 @@ static int on_event(void *ctx, const struct es_event *event)
     return 0;
 }
 
+static bool same_files(const char *path_a, const char *path_b)
+{
+    FILE *a = fopen(path_a, "r"), *b = fopen(path_b, "r");
+    bool same = a != NULL && b != NULL;
+    for (int c = 0; c != EOF && same;) {
+        c = getc(a);
+        same = c == getc(b);
+    }
+    fclose(a);
+    fclose(b);
+    return same;
+}
+
 START_TEST(an_export_comes_back_the_same)
 {
     struct es_store *store = make_ledger(_i == 1);
@@ -134,15 +150,7 @@ START_TEST(an_export_comes_back_the_same)
     es_buf_finish(&blob);
     export_to(store, scratch_path("again"));
     es_store_close(store);
-    char cmp[1100];
-    snprintf(cmp, sizeof cmp, "%s", scratch_path("again"));
-    FILE *a = fopen(scratch_path("lines"), "r"), *b = fopen(cmp, "r");
-    for (int c = 0; c != EOF;) {
-        c = getc(a);
-        ck_assert_int_eq(c, getc(b));
-    }
-    fclose(a);
-    fclose(b);
+    ck_assert(same_files(scratch_path("lines"), scratch_path("again")));
 }
 END_TEST
 
@@ -264,6 +272,67 @@ START_TEST(what_is_no_export_is_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ memory */
+
+static int on_nothing(void *ctx, const char *line, size_t len)
+{
+    (void)line;
+    *(size_t *)ctx += len;
+    return 0;
+}
+
+/* Export, check, import and sign with each allocation failing once: memory is said to be
+ * out, nothing leaks, and what is there afterwards is whole. */
+START_TEST(each_allocation_fails_once)
+{
+    sqlite_faults_install();
+    es_wire_use_allocator();
+    struct es_store *store = make_ledger(false);
+    struct es_err err = {0};
+    size_t bytes = 0;
+    export_to(store, scratch_path("lines"));
+    long alive = es_mem_live_count(), n = 1;
+    for (bool happened = true; happened; n++) {
+        struct es_store_check check;
+        memset(&err, 0, sizeof err);
+        es_mem_fail_nth(n);
+        int status = es_store_export(store, on_nothing, &bytes, &err);
+        if (status == 0)
+            status = es_store_verify(store, &check, &err);
+        happened = es_mem_failed();
+        es_mem_fail_nth(0);
+        ck_assert_msg(status == 0 || status == ES_ENOMEM, "%s", err.msg);
+    }
+    ck_assert_int_gt(n, 20);
+    es_store_close(store);
+    ck_assert_int_lt(es_mem_live_count(), alive);
+
+    /* jansson's scanner ends the process when its memory fails inside an escape. */
+    json_set_alloc_funcs(malloc, free);
+    alive = es_mem_live_count();
+    n = 1;
+    for (bool happened = true; happened; n++) {
+        memset(&err, 0, sizeof err);
+        es_mem_fail_nth(n);
+        int status = es_store_import(scratch_path("lines"), scratch_path("copy"), &err);
+        happened = es_mem_failed();
+        es_mem_fail_nth(0);
+        ck_assert_msg(status == 0 || status == ES_ENOMEM || status == ES_ESTATE, "%s",
+                      err.msg);
+        ck_assert_int_eq(access(scratch_path("copy"), F_OK) == 0, status == 0);
+        ck_assert_int_eq(es_mem_live_count(), alive);
+        if (status == 0) {
+            ck_assert_int_eq(es_store_open(scratch_path("copy"), false, &store, &err), 0);
+            export_to(store, scratch_path("again"));
+            es_store_close(store);
+            ck_assert(same_files(scratch_path("lines"), scratch_path("again")));
+        }
+        unlink(scratch_path("copy"));
+    }
+    ck_assert_int_gt(n, 200);
+}
+END_TEST
+
 Suite *store_export_suite(void);
 Suite *store_export_suite(void)
 {
@@ -274,6 +343,7 @@ Suite *store_export_suite(void)
     tcase_add_loop_test(tc, an_export_comes_back_the_same, 0, 2);
     tcase_add_test(tc, a_changed_line_is_found);
     tcase_add_test(tc, what_is_no_export_is_refused);
+    tcase_add_test(tc, each_allocation_fails_once);
     suite_add_tcase(suite, tc);
     return suite;
 }
