@@ -16,16 +16,16 @@
  *   machine   {"machine": "t1/web", "team": 1, "node": "web", "state": "ready", "detail": S}
  *             states as in the conductor's table: planned … ready, failed, down, fault
  *   range     {"range": S, "state": S, "trouble": S?, "title": {LANG: S}, "clock",
- *              "teams": [es_score_json + {"id": S}…], "machines": [machine…]}
+ *              "teams": [es_score_json + {"name": S}…], "machines": [machine…]}
  *   progress  of up, reset, rehearse, down, gc, image.build: a machine as above, or
  *             {"step": S, "text": S, "done": N?, "total": N?} for work of no machine
- *   watch     {"snapshot": range, "news": [{"ex_ms", "team", "fact", "now"}…]?}
+ *   watch     a range as above with {"news": [{"ex_ms", "team", "fact", "now"}…]}
  *   exec      {"stream": "out"|"err", "data": BASE64}; params.stdin is base64 too
  *   console   {"data": BASE64}; console.send's data is base64
  *
  * Limits: 256 clients, 64 calls in flight a client, 1 MiB a line in, 8 MiB of unsent
- * output a client (past it the client is dropped; of progress events that have a member
- * "snapshot" only the newest is kept for a client that reads slowly). */
+ * output a client (past it the client is dropped; of what `watch` tells only the newest is
+ * kept for a client that reads slowly). */
 #ifndef ENSHU_CONTROL_H
 #define ENSHU_CONTROL_H
 

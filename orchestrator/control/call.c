@@ -47,8 +47,7 @@ static void reply_progress(struct es_reply *reply, json_t *event)
         json_decref(event);
         return;
     }
-    bool is_snapshot = json_object_get(event, "snapshot") != NULL;
-    if (is_snapshot && call->peer->unsent_bytes > PEER_BACKLOG_LOW) {
+    if (call->is_watch && call->peer->unsent_bytes > PEER_BACKLOG_LOW) {
         json_decref(call->snapshot);
         call->snapshot = event;
         return;
@@ -136,6 +135,7 @@ void call_start(struct peer *peer, const struct es_method *method, const json_t 
     call->control = peer->control;
     call->peer = peer;
     call->id = id_copy;
+    call->is_watch = strcmp(method->name, "watch") == 0;
     es_list_push(&peer->calls, &call->link);
     peer->call_count++;
     peer->control->call_count++;

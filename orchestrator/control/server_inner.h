@@ -46,8 +46,8 @@ struct call {
     struct es_control *control; /* NULL: closed */
     struct peer *peer;          /* NULL: nobody waits */
     json_t *id;
-    json_t *snapshot; /* the newest held back from a slow reader */
-    bool waits;       /* for on_drain */
+    json_t *snapshot;     /* of a watch: the newest held back from a slow reader */
+    bool is_watch, waits; /* waits for on_drain */
 };
 
 /* peer.c */

@@ -133,13 +133,11 @@ int core_call(struct cli *cli, const char *method, json_t *params,
         json_decref(params);
         return rc;
     }
-    rc = es_client_call(cli->client, method, params, &waiting.id, err);
-    if (rc != 0)
-        return rc;
     uv_signal_t signals[2];
     listen_signals(cli, signals);
+    rc = es_client_call(cli->client, method, params, &waiting.id, &waiting.err);
     current = &waiting;
-    while (!waiting.answered)
+    while (rc == 0 && !waiting.answered)
         uv_run(&cli->loop, UV_RUN_ONCE);
     current = NULL;
     for (int i = 0; i < 2; i++)

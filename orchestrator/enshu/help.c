@@ -146,12 +146,14 @@ int run_version(struct cli *cli, struct es_err *err)
     printf("core  ");
     out_safe(stdout, member_text(core, "version"));
     printf(", pid %lld\n", (long long)member_int(core, "pid", 0));
-    static const char *const keys[] = {"state", "uri", "hypervisor", "accel"};
+    static const char *const keys[] = {"state", "uri", "accel"};
     for (size_t i = 0; i < ES_COUNT(keys); i++) {
         printf("%-10s  ", keys[i]);
         out_safe(stdout, member_text(core, keys[i]));
         putchar('\n');
     }
+    printf("libvirt     %s\n",
+           member_true(core, "hypervisor") ? "connected" : "not connected");
     json_decref(core);
     return 0;
 }

@@ -289,19 +289,17 @@ int run_shutdown(struct cli *cli, struct es_err *err)
     return rc;
 }
 
-static void print_texts(const json_t *list, const char *head)
+static void print_problems(const json_t *certificate)
 {
     size_t i;
-    const json_t *item;
-    json_array_foreach (list, i, item) {
-        fputs(head, stdout);
-        if (json_is_string(item)) {
-            out_safe(stdout, json_string_value(item));
-        } else {
-            out_safe(stdout, member_text(item, "name"));
-            fputs(": ", stdout);
-            out_safe(stdout, member_text(item, "why"));
-        }
+    const json_t *problem;
+    json_array_foreach (member_list(certificate, "problems"), i, problem) {
+        fputs("  ", stdout);
+        out_safe(stdout, member_text(problem, "stage"));
+        fputs(": ", stdout);
+        out_safe(stdout, member_text(problem, "what"));
+        fputs(": ", stdout);
+        out_safe(stdout, member_text(problem, "text"));
         putchar('\n');
     }
 }
@@ -335,8 +333,7 @@ int run_rehearse(struct cli *cli, struct es_err *err)
                out_color(cli, PLAIN));
         out_safe(stdout, member_text(result, "path"));
         putchar('\n');
-        print_texts(member_list(json_object_get(result, "certificate"), "not_proved"),
-                    "  not proved: ");
+        print_problems(json_object_get(result, "certificate"));
     }
     cli->exit_code = is_proved ? 0 : es_status_exit(ES_EPROOF);
     json_decref(result);

@@ -43,7 +43,22 @@ static void print_parts(const json_t *team)
         putchar('\n');
 }
 
-static void print_objectives(const struct cli *cli, const json_t *team)
+/* The title of an objective, from the range's status; else its name. */
+static const char *title_of(const struct cli *cli, const json_t *status,
+                            const json_t *objective)
+{
+    const json_t *range = json_array_get(member_list(status, "ranges"), 0);
+    const json_t *team = json_array_get(member_list(range, "teams"), 0), *known;
+    size_t i;
+    json_array_foreach (member_list(team, "objectives"), i, known) {
+        if (es_str_eq(member_text(known, "name"), member_text(objective, "name")))
+            return member_title(cli, known);
+    }
+    return member_title(cli, objective);
+}
+
+static void print_objectives(const struct cli *cli, const json_t *known,
+                             const json_t *team)
 {
     size_t i;
     const json_t *objective;
@@ -57,7 +72,7 @@ static void print_objectives(const struct cli *cli, const json_t *team)
             text_clock(met_ex_ms, at, sizeof at);
         es_buf_init(&line, 4096);
         text_fit(&line, status, 8, true);
-        text_fit(&line, member_title(cli, objective), 44, true);
+        text_fit(&line, title_of(cli, known, objective), 44, true);
         printf("    %s %8s  %s%s\n", es_buf_str(&line),
                text_points(member_int(objective, "mpts", 0), points, sizeof points),
                met_ex_ms >= 0 ? "T+" : "", at);
@@ -66,31 +81,42 @@ static void print_objectives(const struct cli *cli, const json_t *team)
     json_decref(objectives);
 }
 
+static void print_board(const struct cli *cli, const json_t *result, const json_t *known)
+{
+    size_t i;
+    const json_t *team;
+    json_array_foreach (member_list(result, "teams"), i, team) {
+        char points[32];
+        printf("%steam %lld", out_color(cli, BOLD),
+               (long long)member_int(team, "team", 0));
+        fputs(*team_title(team) != '\0' ? " " : "", stdout);
+        out_safe(stdout, team_title(team));
+        printf("%s  %s points\n", out_color(cli, PLAIN),
+               text_points(member_int(team, "total_mpts", 0), points, sizeof points));
+        print_parts(team);
+        print_objectives(cli, known, team);
+    }
+}
+
 int run_score(struct cli *cli, struct es_err *err)
 {
     int64_t team;
-    json_t *result = NULL;
+    json_t *result = NULL, *known = NULL;
+    struct es_err ignored = {0};
     int rc = option_int(cli, OPT_team, 1, ES_PLAN_TEAMS_MAX, 0, &team, err);
     if (rc == 0)
         rc = call_range(cli, "score", true, team, &result, err);
     if (rc != 0)
         return rc;
-    size_t i;
-    const json_t *item;
-    if (cli->json)
+    if (cli->json) {
         out_json(result);
-    else
-        json_array_foreach (member_list(result, "teams"), i, item) {
-            char points[32];
-            printf("%steam %lld", out_color(cli, BOLD),
-                   (long long)member_int(item, "team", 0));
-            fputs(*team_title(item) != '\0' ? " " : "", stdout);
-            out_safe(stdout, team_title(item));
-            printf("%s  %s points\n", out_color(cli, PLAIN),
-                   text_points(member_int(item, "total_mpts", 0), points, sizeof points));
-            print_parts(item);
-            print_objectives(cli, item);
-        }
+    } else {
+        /* Only for titles: names do without. */
+        core_call(cli, "status", json_pack("{s:s}", "range", cli->range), NULL, &known,
+                  &ignored);
+        print_board(cli, result, known);
+    }
+    json_decref(known);
     json_decref(result);
     return 0;
 }
@@ -196,18 +222,27 @@ static int correct_override(struct cli *cli, json_t *params, struct es_err *err)
     return 0;
 }
 
+/* "void condition NAME", "void node NAME", "void span" with --from and --to. */
 static int correct_void(struct cli *cli, json_t *params, struct es_err *err)
 {
     int64_t from_ms = -1, to_ms = -1;
-    if (!es_str_eq(cli->args[1], "span"))
-        params_text(params, "subject", cli->args[1]);
-    else if (cli->opt[OPT_from] == NULL || cli->opt[OPT_to] == NULL)
+    char what[32];
+    bool is_span = es_str_eq(cli->args[1], "span");
+    bool is_known =
+        es_str_eq(cli->args[1], "condition") || es_str_eq(cli->args[1], "node");
+    if (is_span ? cli->arg_count != 2 : !is_known || cli->arg_count != 3)
+        return es_err_set(err, ES_EINVAL,
+                          "correct void: say condition NAME, node NAME or span");
+    if (is_span && (cli->opt[OPT_from] == NULL || cli->opt[OPT_to] == NULL))
         return es_err_set(err, ES_EINVAL, "correct void span: say --from TIME --to TIME");
     int rc = option_duration(cli, OPT_from, &from_ms, err);
     if (rc == 0)
         rc = option_duration(cli, OPT_to, &to_ms, err);
     if (rc != 0)
         return rc;
+    es_str_printf(what, sizeof what, "void-%s", cli->args[1]);
+    params_text(params, "what", what);
+    params_text(params, "subject", is_span ? NULL : cli->args[2]);
     if (from_ms >= 0)
         json_object_set_new(params, "from_ms", json_integer(from_ms));
     if (to_ms >= 0)
@@ -215,20 +250,14 @@ static int correct_void(struct cli *cli, json_t *params, struct es_err *err)
     return 0;
 }
 
-int run_correct(struct cli *cli, struct es_err *err)
+/* Checks the words and says them in the core's way. */
+static int correct_params(struct cli *cli, json_t *params, struct es_err *err)
 {
     const char *what = cli->args[0];
-    json_t *params = NULL, *result = NULL;
     int64_t team;
     if (cli->opt[OPT_reason] == NULL || *cli->opt[OPT_reason] == '\0')
         return es_err_set(err, ES_EINVAL, "correct needs --reason TEXT");
-    if (!es_str_eq(what, "points") && !es_str_eq(what, "override") &&
-        !es_str_eq(what, "void"))
-        return es_err_set(err, ES_EINVAL,
-                          "correct %.40s: must be points, override or void", what);
     int rc = option_int(cli, OPT_team, 1, ES_PLAN_TEAMS_MAX, 0, &team, err);
-    if (rc == 0)
-        rc = core_range_params(cli, NULL, &params, err);
     if (rc != 0)
         return rc;
     if (team > 0)
@@ -236,13 +265,30 @@ int run_correct(struct cli *cli, struct es_err *err)
     params_text(params, "what", what);
     params_text(params, "reason", cli->opt[OPT_reason]);
     params_text(params, "by", option_by(cli));
-    rc = es_str_eq(what, "points")     ? correct_points(cli, params, err)
-         : es_str_eq(what, "override") ? correct_override(cli, params, err)
-                                       : correct_void(cli, params, err);
+    if (es_str_eq(what, "void"))
+        return correct_void(cli, params, err);
+    if (cli->arg_count > 2)
+        return es_err_set(err, ES_EINVAL, "correct %.40s: \"%.40s\" is one word too many",
+                          what, cli->args[2]);
+    if (es_str_eq(what, "points"))
+        return correct_points(cli, params, err);
+    if (es_str_eq(what, "override"))
+        return correct_override(cli, params, err);
+    return es_err_set(err, ES_EINVAL, "correct %.40s: must be points, override or void",
+                      what);
+}
+
+int run_correct(struct cli *cli, struct es_err *err)
+{
+    json_t *params = json_object(), *result = NULL;
+    int rc = params != NULL ? correct_params(cli, params, err) : es_err_nomem(err);
+    if (rc == 0)
+        rc = core_range(cli, NULL, err);
     if (rc != 0) {
         json_decref(params);
         return rc;
     }
+    params_text(params, "range", cli->range);
     rc = core_call(cli, "correct", params, NULL, &result, err);
     if (rc == 0 && cli->json)
         out_json(result);

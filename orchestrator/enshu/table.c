@@ -106,17 +106,17 @@ const struct cli_command cli_commands[] = {
      "Exit code 74 when they differ from the live ones.",
      "enshu rescore",
      "range" CORE, 0, 1, false, run_rescore},
-    {"correct", "points|override|void SUBJECT", "correct the score, with a reason",
+    {"correct", "points|override|void ...", "correct the score, with a reason",
      "  points TEAM --points N          add or take points\n"
      "  override OBJECTIVE --team N --met yes|no\n"
      "                                  decide an objective by hand\n"
-     "  void CONDITION|NODE|span [--team N] [--from TIME --to TIME]\n"
+     "  void condition NAME | void node NAME | void span [--team N] [--from TIME --to TIME]\n"
      "                                  what was observed does not count\n"
      "Corrections are events of the ledger like any other; nothing is erased.",
      "enshu correct points 2 --points 10 --reason 'found it before the inject'\n"
      "enshu correct override cut-c2 --team 1 --met yes --reason 'seen by the instructor'\n"
      "enshu correct void span --from 12m --to 20m --reason 'power failure'",
-     "range team points met from to by reason" CORE, 2, 2, false, run_correct},
+     "range team points met from to by reason" CORE, 2, 3, false, run_correct},
     {"ledger export", "[RANGE]", "write the ledger as JSON lines", "",
      "enshu ledger export monday > monday.jsonl",
      "range output" CORE, 0, 1, false, run_ledger_export},

@@ -327,16 +327,14 @@ static void tell_changes(struct cli *cli, const json_t *range)
     }
 }
 
-static void on_snapshot(struct cli *cli, const json_t *event)
+static void on_snapshot(struct cli *cli, const json_t *range)
 {
     if (cli->json) {
-        json_dumpf(event, stdout, JSON_COMPACT);
+        json_dumpf(range, stdout, JSON_COMPACT);
         putchar('\n');
         fflush(stdout);
         return;
     }
-    const json_t *range = json_object_get(event, "snapshot");
-    range = range != NULL ? range : event;
     tell_changes(cli, range);
     if (cli->tty_out)
         draw(cli, range);

@@ -21,6 +21,17 @@ static json_t *machine_json(const struct machine *m)
                      "address", address, "instance", (int)m->instance, "mode", "boot");
 }
 
+/* Every language; a plain text is a string. */
+static json_t *text_json(const struct es_text *text)
+{
+    if (text->count <= 1)
+        return json_string(es_text_get(text, ""));
+    json_t *all = json_object();
+    for (size_t i = 0; i < text->count; i++)
+        json_object_set_new(all, text->items[i].lang, json_string(text->items[i].text));
+    return all;
+}
+
 static const char *const objective_words[] = {"closed", "open", "met", "missed"};
 
 static json_t *team_json(struct range *r, int team)
@@ -33,8 +44,8 @@ static json_t *team_json(struct range *r, int team)
         es_score_objective(r->score, team, (int)i, &state);
         json_array_append_new(
             objectives,
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", objective->name, "title",
-                      es_text_get(&objective->title, ""), "status",
+            json_pack("{s:s, s:o, s:s, s:I, s:I, s:I}", "name", objective->name, "title",
+                      text_json(&objective->title), "status",
                       objective_words[state.status], "met_ex_ms",
                       (json_int_t)state.met_ex_ms, "mpts", (json_int_t)state.mpts,
                       "points", (json_int_t)objective->points));
@@ -83,9 +94,9 @@ json_t *status_json(struct range *r)
             json_array_append_new(machines, machine_json(&r->machines[i]));
     for (int team = 1; r->score != NULL && team <= r->team_count; team++)
         json_array_append_new(teams, team_json(r, team));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:I}, s:s, s:o, s:o, s:I}",
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:{s:s, s:I}, s:s, s:o, s:o, s:I}",
                      "range", r->name, "state", phase_names[r->phase], "scenario",
-                     r->scenario->name, "title", es_text_get(&r->scenario->title, ""),
+                     r->scenario->name, "title", text_json(&r->scenario->title),
                      "scenario_hash", r->scenario->hash, "clock", "state",
                      es_clock_state_name(r->clock.state), "ex_ms",
                      (json_int_t)range_now_ex(r), "trouble", r->trouble, "machines",

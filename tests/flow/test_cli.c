@@ -54,7 +54,7 @@ static const struct cli_script scripts[] = {
     {"status", NULL, ONE_RANGE, 0},
     {"version", NULL,
      "{\"version\":\"9.9\",\"pid\":42,\"state\":\"/s\",\"uri\":\"qemu:///"
-     "system\",\"hypervisor\":\"QEMU\",\"accel\":\"tcg\"}",
+     "system\",\"hypervisor\":true,\"accel\":\"tcg\"}",
      0},
     {"start", NULL, "{\"clock\":{\"state\":\"running\",\"ex_ms\":0}}", 0},
     {"pause", NULL, "already paused", ES_ESTATE},
@@ -97,7 +97,7 @@ static const struct cli_script scripts[] = {
      0},
     {"image.rm", NULL, "there is no image \"ff\"", ES_ENOENT},
     {"down", NULL, "{\"removed\":[\"es-monday-t01-web\"]}", 0},
-    {"watch", "{\"snapshot\":" RANGE("monday") "}", NULL, 0},
+    {"watch", RANGE("monday"), NULL, 0},
     {"gc", NULL, NULL, 0},
     {NULL, NULL, NULL, 0}};
 
@@ -266,7 +266,7 @@ START_TEST(commands_say_what_the_core_needs_to_hear)
          "event 99"},
         {"correct void span --from 1m --to 2m --reason r", 0,
          "{\"by\":\"mori\",\"from_ms\":60000,\"range\":\"monday\",\"reason\":\"r\",\"to_"
-         "ms\":120000,\"what\":\"void\"}",
+         "ms\":120000,\"what\":\"void-span\"}",
          "event 99"},
         {"image build tiny --packages a,b --force", 0,
          "{\"force\":true,\"name\":\"tiny\",\"packages\":[\"a\",\"b\"]}",
@@ -463,18 +463,17 @@ START_TEST(no_color_is_respected)
 }
 END_TEST
 
+#define MOMENT(state, ex_ms, mpts, one)                                                  \
+    "{\"range\":\"monday\",\"clock\":{\"state\":\"" state "\",\"ex_ms\":" ex_ms          \
+    "},\"teams\":[" TEAM("1", "", mpts, one, "open") "]}"
+
 START_TEST(watch_without_a_terminal_tells_changes)
 {
     static const struct cli_script moving[] = {
         {"status", NULL, ONE_RANGE, 0},
         {"watch",
-         "{\"snapshot\":{\"range\":\"monday\",\"clock\":{\"state\":\"running\",\"ex_ms\":"
-         "1000},\"teams\":[" TEAM(
-             "1", "", "0", "open",
-             "open") "]}}\n"
-                     "{\"snapshot\":{\"range\":\"monday\",\"clock\":{\"state\":"
-                     "\"paused\",\"ex_ms\":2000},\"teams\":[" TEAM("1", "", "50000",
-                                                                   "met", "open") "]}}",
+         MOMENT("running", "1000", "0", "open") "\n" MOMENT("paused", "2000", "50000",
+                                                            "met"),
          "{}", 0},
         {NULL, NULL, NULL, 0}};
     world.scripts = moving;

@@ -425,7 +425,8 @@ END_TEST
 START_TEST(a_slow_reader_gets_the_newest_snapshot)
 {
     int fd = raw_connect();
-    raw_say(fd, CALL_STATUS("1", "snapshots"));
+    raw_say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"watch\","
+                "\"params\":{\"range\":\"snapshots\"}}\n");
     int lines = 0;
     bool has_newest = false;
     for (;;) {
