@@ -45,10 +45,15 @@ static void remove_work(struct build *b)
 static int make_work(struct build *b, struct es_err *err)
 {
     const char *base = getenv("TMPDIR");
+    struct stat st;
     if (base == NULL || base[0] != '/')
         base = "/var/tmp";
-    b->work = es_arena_printf(&b->arena, "%s/enshu-image-%lu-%.16s", base,
-                              (unsigned long)b->map.uid, b->request);
+    if (stat(b->config->cache_dir, &st) != 0)
+        return es_err_set(err, ES_EIO, "%s: %s", b->config->cache_dir, strerror(errno));
+    /* The lock we hold is the cache's: another cache's builder has another folder. */
+    b->work = es_arena_printf(&b->arena, "%s/enshu-image-%lu-%llx-%.16s", base,
+                              (unsigned long)b->map.uid, (unsigned long long)st.st_ino,
+                              b->request);
     b->result = es_arena_printf(&b->arena, "%s/%s/new-%.16s", b->config->cache_dir,
                                 b->recipe.name, b->request);
     if (b->work == NULL || b->result == NULL)

@@ -128,32 +128,75 @@ static int write_run_script(struct build *b, struct es_err *err)
     return rc;
 }
 
-static int make_debian_tree(struct build *b, struct es_err *err)
+/* What `remove` would take away below usr/share is not even unpacked. */
+static int add_excludes(struct build *b, struct strings *args)
+{
+    const struct strings *remove = &b->recipe.remove;
+    for (size_t i = 0; i < remove->count; i++)
+        if (es_str_starts(remove->items[i], "usr/share/") &&
+            strings_push(&b->arena, args,
+                         es_arena_printf(&b->arena, "--dpkgopt=path-exclude=/%s/*",
+                                         remove->items[i])) != 0)
+            return ES_ENOMEM;
+    return 0;
+}
+
+static const char *include_list(struct build *b)
 {
     struct es_buf list;
     es_buf_init(&list, 65536);
+    es_buf_puts(&list, "--include=");
     for (size_t i = 0; i < b->recipe.packages.count; i++)
         es_buf_printf(&list, "%s%s", i == 0 ? "" : ",", b->recipe.packages.items[i]);
-    const char *include = es_arena_printf(&b->arena, "--include=%s", es_buf_str(&list));
+    const char *text =
+        es_buf_status(&list) == 0 ? es_arena_strdup(&b->arena, es_buf_str(&list)) : NULL;
     es_buf_finish(&list);
-    const char *variant = es_arena_printf(&b->arena, "--variant=%s", b->recipe.variant);
-    const char *proxy = es_arena_printf(&b->arena, "--aptopt=%s/proxy.conf", b->work);
-    const char *hook =
+    return text;
+}
+
+/* The tree is thrown away when the machine stops in between: dpkg need not sync. */
+static int debian_args(struct build *b, struct strings *args)
+{
+    const char *const fixed[] = {
+        "/bin/sh",
+        "-eu",
+        "-c",
+        "HOME=/ exec mmdebstrap --mode=unshare --format=directory \"$@\" sources/*",
+        "sh",
+        "--dpkgopt=force-unsafe-io"};
+    const char *const made[] = {
+        es_arena_printf(&b->arena, "--variant=%s", b->recipe.variant),
+        es_arena_printf(&b->arena, "--aptopt=%s/proxy.conf", b->work),
+        include_list(b),
         es_arena_printf(&b->arena,
                         "--customize-hook=cp %s/run.sh \"$1/run.sh\"; chroot \"$1\" "
                         "/bin/sh /run.sh; rm \"$1/run.sh\"",
-                        b->work);
-    const char *text = "HOME=/ exec mmdebstrap --mode=unshare --format=directory \"$@\" "
-                       "sources/*";
-    if (include == NULL || variant == NULL || proxy == NULL || hook == NULL)
-        return es_err_nomem(err);
+                        b->work),
+        b->recipe.suite,
+        "tree"};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ES_COUNT(fixed); i++)
+        rc = strings_push(&b->arena, args, fixed[i]);
+    if (rc == 0)
+        rc = add_excludes(b, args);
+    for (size_t i = 0; rc == 0 && i < ES_COUNT(made); i++)
+        rc = strings_push(&b->arena, args, made[i]);
+    return rc;
+}
+
+static int make_debian_tree(struct build *b, struct es_err *err)
+{
+    struct strings args = {0};
     int rc = write_run_script(b, err);
     if (rc != 0)
         return rc;
+    const char **argv = NULL;
+    if (debian_args(b, &args) == 0)
+        argv = es_arena_push(&b->arena, args.items, args.count, sizeof *argv);
+    if (argv == NULL)
+        return es_err_nomem(err);
+    argv[args.count] = NULL;
     tool_say(b, "installing %zu packages with mmdebstrap", b->recipe.packages.count);
-    const char *const argv[] = {"/bin/sh", "-eu",           "-c",   text,
-                                "sh",      variant,         proxy,  include,
-                                hook,      b->recipe.suite, "tree", NULL};
     return tool_run(b, &(struct tool){argv, "mmdebstrap", true, NULL, NULL}, err);
 }
 
@@ -182,7 +225,8 @@ static int finish_debian_tree(struct build *b, struct es_err *err)
     static const char script[] =
         "cd tree\n"
         "cp -R -P --preserve=mode --remove-destination ../stage/. .\n"
-        "rm -f etc/resolv.conf etc/apt/apt.conf.d/*proxy* usr/sbin/policy-rc.d\n"
+        "rm -f etc/resolv.conf etc/apt/apt.conf.d/*proxy* usr/sbin/policy-rc.d "
+        "etc/dpkg/dpkg.cfg.d/99mmdebstrap\n"
         "rm -rf dev/* tmp/* run/*\n";
     int rc = run_script(b, script, NULL, err);
     return rc != 0 ? rc : read_versions(b, err);
