@@ -227,11 +227,13 @@ void condition_observe(struct es_score *score, int team, int cond, int outcome)
     if (!same) {
         state->raw = (uint8_t)outcome;
         state->raw_cause = score->cause;
-    } else if (def->for_ms == 0) {
-        return;
     }
-    if (def->for_ms > 0)
+    if (def->for_ms > 0 && outcome == ES_OUTCOME_PASS)
         sum_passes(score, def, state, effective(score, team, def, state));
+    /* The same again changes nothing, unless it is what `for:` was waiting for. */
+    if (same && (def->for_ms == 0 || state->outcome == ES_OUTCOME_PASS ||
+                 state->held_ms < def->for_ms))
+        return;
     condition_mark(score, cond);
 }
 

@@ -1,12 +1,19 @@
 #include "score_world.h"
 
-#include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void must(int status, const struct es_err *err)
+{
+    if (status != 0)
+        fprintf(stderr, "%s\n", err->msg);
+    ES_ASSERT(status == 0);
+}
+
 static const char *name_of(struct world *world, const char *prefix, size_t index)
 {
-    ck_assert_uint_lt(world->names_used, ES_COUNT(world->names));
+    ES_ASSERT(world->names_used < ES_COUNT(world->names));
     char *name = world->names[world->names_used++];
     snprintf(name, sizeof world->names[0], "%s%zu", prefix, index);
     return name;
@@ -39,7 +46,7 @@ void world_finish(struct world *world)
 
 const int *world_ints(struct world *world, const int *items, size_t count)
 {
-    ck_assert_uint_le(world->ints_used + count, ES_COUNT(world->ints));
+    ES_ASSERT(world->ints_used + count <= ES_COUNT(world->ints));
     int *copy = world->ints + world->ints_used;
     if (count > 0)
         memcpy(copy, items, count * sizeof *items);
@@ -57,7 +64,7 @@ int world_node(struct world *world)
 static int condition(struct world *world, enum es_condition_kind kind)
 {
     size_t i = world->scenario.conditions_count++;
-    ck_assert_uint_lt(i, WORLD_MAX);
+    ES_ASSERT(i < WORLD_MAX);
     world->conds[i] = (struct es_condition){
         .name = name_of(world, "c", i),
         .kind = kind,
@@ -95,7 +102,7 @@ int world_composite(struct world *world, enum es_condition_kind kind, int least,
 int world_objective(struct world *world, int cond, int64_t points)
 {
     size_t i = world->scenario.objectives_count++;
-    ck_assert_uint_lt(i, WORLD_MAX);
+    ES_ASSERT(i < WORLD_MAX);
     world->objectives[i] = (struct es_objective){.name = name_of(world, "o", i),
                                                  .phase = -1,
                                                  .when = cond,
@@ -125,7 +132,7 @@ int world_service(struct world *world, int cond, int64_t round_ms, int64_t point
 void world_part(struct world *world, const char *name, int64_t weight)
 {
     size_t i = world->scenario.scoring.part_count++;
-    ck_assert_uint_lt(i, ES_COUNT(world->parts));
+    ES_ASSERT(i < ES_COUNT(world->parts));
     world->parts[i] = (struct es_part){name, weight};
 }
 
@@ -135,7 +142,7 @@ int world_fact(struct world *world, enum es_fact_kind kind, int subject)
         if (world->facts[i].kind == kind && world->facts[i].subject == subject)
             return (int)i;
     size_t i = world->scenario.facts_count++;
-    ck_assert_uint_lt(i, ES_COUNT(world->facts));
+    ES_ASSERT(i < ES_COUNT(world->facts));
     world->facts[i] = (struct es_fact){name_of(world, "f", i), kind, subject};
     return (int)i;
 }
@@ -171,7 +178,7 @@ struct es_score *world_fold(struct world *world, int teams, es_score_on_change o
     struct es_score *score = NULL;
     struct es_err err = {0};
     int status = es_score_create(&world->scenario, teams, on_change, ctx, &score, &err);
-    ck_assert_msg(status == 0, "create: %s", err.msg);
+    must(status, &err);
     return score;
 }
 
@@ -187,14 +194,14 @@ void world_tell(struct world *world, const struct es_event *event)
     if (world->event_count == world->event_cap) {
         world->event_cap = world->event_cap == 0 ? 256 : 2 * world->event_cap;
         world->events = realloc(world->events, world->event_cap * sizeof *world->events);
-        ck_assert_ptr_nonnull(world->events);
+        ES_ASSERT(world->events != NULL);
     }
     struct es_event *kept = &world->events[world->event_count++];
     *kept = *event;
     kept->pos = (int64_t)world->event_count;
     struct es_err err = {0};
     int status = es_score_apply(world->score, kept, &err);
-    ck_assert_msg(status == 0, "apply: %s", err.msg);
+    must(status, &err);
 }
 
 void world_clock(struct world *world, int64_t ex_ms, enum es_clock_state state)
