@@ -118,17 +118,14 @@ static enum judge_answer one_of(struct judge *judge, const char *name,
     return answer;
 }
 
-/* Yes when any item of an array says so; broken items are passed over. */
-static enum judge_answer any_item(struct judge *judge, const char *name,
-                                  const json_t *array, const json_t *value,
-                                  enum judge_answer (*test)(struct judge *, const char *,
-                                                            const json_t *,
-                                                            const json_t *))
+/* Yes when any item of an array is the value; items of another kind are passed over. */
+static enum judge_answer has_item(struct judge *judge, const char *name,
+                                  const json_t *array, const json_t *value)
 {
     size_t i;
     json_t *item;
     json_array_foreach (array, i, item) {
-        enum judge_answer one = test(judge, name, item, value);
+        enum judge_answer one = equals(judge, name, item, value);
         if (one == JUDGE_YES || one == JUDGE_OURS)
             return one;
     }
@@ -139,7 +136,7 @@ static enum judge_answer contains(struct judge *judge, const char *name,
                                   const json_t *field, const json_t *value)
 {
     if (json_is_array(field))
-        return any_item(judge, name, field, value, equals);
+        return has_item(judge, name, field, value);
     if (!json_is_string(value))
         return JUDGE_BAD;
     enum judge_answer read = judge_text(judge, name, field);
@@ -157,30 +154,46 @@ static enum judge_answer bad_pattern(struct judge *judge, const char *why)
     return JUDGE_OURS;
 }
 
-static enum judge_answer matches(struct judge *judge, const char *name,
-                                 const json_t *field, const json_t *value)
+static enum judge_answer search(struct judge *judge, const char *name,
+                                const json_t *field, const regex_t *regex)
 {
-    if (json_is_array(field))
-        return any_item(judge, name, field, value, matches);
     enum judge_answer read = judge_text(judge, name, field);
     if (read != JUDGE_YES)
         return read;
+    regmatch_t all = {.rm_so = 0, .rm_eo = (regoff_t)judge->text.len};
+    int found = regexec(regex, es_buf_str(&judge->text), 1, &all, REG_STARTEND);
+    if (found == REG_ESPACE)
+        return bad_pattern(judge, "it takes too much memory");
+    return yes_if(found == 0);
+}
+
+static enum judge_answer matches(struct judge *judge, const char *name,
+                                 const json_t *field, const json_t *value)
+{
+    regex_t regex;
     if (!json_is_string(value))
         return bad_pattern(judge, "it is not text");
     if (!expand(judge, json_string_value(value), true))
         return JUDGE_OURS;
     if (judge->expected.len > JUDGE_PATTERN_MAX)
         return bad_pattern(judge, "it is too long");
-    regex_t regex;
     if (regcomp(&regex, es_buf_str(&judge->expected),
                 REG_EXTENDED | REG_NOSUB | REG_NEWLINE) != 0)
         return bad_pattern(judge, "it is not a POSIX extended regular expression");
-    regmatch_t all = {.rm_so = 0, .rm_eo = (regoff_t)judge->text.len};
-    int found = regexec(&regex, es_buf_str(&judge->text), 1, &all, REG_STARTEND);
+    enum judge_answer answer = JUDGE_NO;
+    if (json_is_array(field)) {
+        size_t i;
+        json_t *item;
+        json_array_foreach (field, i, item) {
+            if (answer == JUDGE_NO || answer == JUDGE_BAD)
+                answer = search(judge, name, item, &regex);
+        }
+        answer = answer == JUDGE_BAD ? JUDGE_NO : answer;
+    } else {
+        answer = search(judge, name, field, &regex);
+    }
     regfree(&regex);
-    if (found == REG_ESPACE)
-        return bad_pattern(judge, "it takes too much memory");
-    return yes_if(found == 0);
+    return answer;
 }
 
 static enum judge_answer in_range(const json_t *field, const json_t *value)

@@ -126,30 +126,41 @@ static enum es_outcome judge_expect(struct judge *judge, const struct es_expect 
     return ES_OUTCOME_FAIL;
 }
 
+static enum es_outcome judge_all(const struct es_probe *probe, const json_t *evidence,
+                                 const json_t *baseline, struct judge *judge, char *why,
+                                 size_t size)
+{
+    if (!json_is_object(evidence)) {
+        snprintf(why, size, "there is no evidence");
+        return ES_OUTCOME_FAIL;
+    }
+    enum es_outcome outcome = ES_OUTCOME_PASS;
+    if (probe->presence_field != NULL) {
+        outcome = judge_presence(probe, evidence, why, size);
+        if (!probe->present)
+            return outcome;
+    }
+    for (size_t i = 0; i < probe->expect_count && outcome == ES_OUTCOME_PASS; i++)
+        outcome = judge_expect(judge, &probe->expects[i], evidence, baseline, why, size);
+    return outcome;
+}
+
 enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
                          const json_t *baseline,
                          const char *(*value)(void *ctx, const char *name), void *ctx,
                          char *why, size_t why_size)
 {
     ES_ASSERT(probe != NULL && why != NULL && why_size > 0);
-    snprintf(why, why_size, "as expected");
-    if (!json_is_object(evidence)) {
-        snprintf(why, why_size, "there is no evidence");
-        return ES_OUTCOME_FAIL;
-    }
-    enum es_outcome outcome = ES_OUTCOME_PASS;
-    if (probe->presence_field != NULL) {
-        outcome = judge_presence(probe, evidence, why, why_size);
-        if (!probe->present)
-            return outcome;
-    }
+    ES_ASSERT(probe->expect_count == 0 || probe->expects != NULL);
     struct judge judge = {.value = value, .ctx = ctx};
     es_buf_init(&judge.text, JUDGE_TEXT_MAX);
     es_buf_init(&judge.expected, JUDGE_TEXT_MAX);
     es_buf_init(&judge.escaped, JUDGE_TEXT_MAX);
-    for (size_t i = 0; i < probe->expect_count && outcome == ES_OUTCOME_PASS; i++)
-        outcome =
-            judge_expect(&judge, &probe->expects[i], evidence, baseline, why, why_size);
+    snprintf(why, why_size, "as expected");
+    enum es_outcome outcome = judge_all(probe, evidence, baseline, &judge, why, why_size);
+    /* A text cut by its size must not end within a character. */
+    for (size_t len = strlen(why); len > 0 && !es_utf8_valid(why, len);)
+        why[--len] = '\0';
     es_buf_finish(&judge.text);
     es_buf_finish(&judge.expected);
     es_buf_finish(&judge.escaped);
