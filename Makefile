@@ -27,6 +27,8 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -fsanitize=thread
+# Built by clang for `make fuzz` only; its warnings are judged in the other variants.
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -Wno-error
 CFLAGS_cov := -O0 -g --coverage
 CFLAGS := -std=c11 -fPIC $(WARN) $(CFLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS := $(filter -fsanitize% --coverage,$(CFLAGS_$(VARIANT))) -Wl,--as-needed $(EXTRA_LDFLAGS)
@@ -129,6 +131,29 @@ check-one: $(LIB) $(ONE_AGENT) $(if $(ONE_AGENT),$(B)/bin/enshu-agent-host) $(T:
 	$(TEST_ENV) $(B)/bin/one-$$n
 
 # ------------------------------------------------------------------------------------------------ numbers
+# Simulated agents as a program, for load and crash tests.
+$(B)/bin/enshu-simagents: $(B)/obj/tests/bench/simagents.o $(B)/obj/tests/support/simagent.o $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
+
+# Each tests/fuzz/fuzz_NAME.c becomes a libFuzzer program over the rooms; `make fuzz` runs each for FUZZ_SECONDS.
+# What it finds goes to build/fuzz/, new inputs too; the corpus in the tree is only read.
+FUZZ_SECONDS ?= 60
+FUZZ_NAMES := $(patsubst fuzz_%.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_LIB := build/fuzz/lib/libenshu.a
+.PHONY: fuzz-rooms
+fuzz-rooms:
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang rooms
+build/fuzz/fuzz-%: tests/fuzz/fuzz_%.c fuzz-rooms
+	$(if $(V),,@echo "  FUZZ    $@")
+	$(Q)clang $(CPPFLAGS) $(PKG_CFLAGS) -std=c11 $(CFLAGS_fuzz) -fsanitize=fuzzer -DES_FUZZER $< $(FUZZ_LIB) $(LDLIBS) -o $@
+fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz-%)
+	@for n in $(FUZZ_NAMES); do mkdir -p build/fuzz/new/$$n && echo "  $$n: $(FUZZ_SECONDS) s" && \
+	  build/fuzz/fuzz-$$n -max_total_time=$(FUZZ_SECONDS) -max_len=80000 -print_final_stats=1 -verbosity=0 \
+	    $$(test -f tests/fuzz/fuzz_$$n.dict && echo -dict=tests/fuzz/fuzz_$$n.dict) \
+	    -artifact_prefix=build/fuzz/found-$$n- build/fuzz/new/$$n tests/fuzz/corpus/$$n || exit 1; done
+
 # Each tests/bench/bench_NAME.c is a program of its own that prints a table and JSON.
 BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/support/runner.c,$(TEST_SUPPORT)))
 $(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(BENCH_OBJ) $(LIB)

@@ -27,6 +27,10 @@ int es_base64_decode(const char *text, size_t len, struct es_buf *out)
         return ES_EPROTO;
     if (len == 0)
         return 0;
+    /* libsodium 1.0.18 takes some bytes past ASCII for digits where char is signed. */
+    for (size_t i = 0; i < len; i++)
+        if ((text[i] & 0x80) != 0)
+            return ES_EPROTO;
     unsigned char *bytes = es_alloc(len / 4 * 3);
     if (bytes == NULL)
         return ES_ENOMEM;

@@ -371,7 +371,8 @@ START_TEST(base64_is_strict)
     struct es_buf out;
     es_buf_init(&out, 8);
     static const char *const bad[] = {
-        "QQ", "QQ=", "Q===", "QQ==QQ==", "QR==", "Q Q=", "QQ=\n", "\xe6\xbc\x94="};
+        "QQ",   "QQ=",   "Q===",          "QQ==QQ==",      "QR==",
+        "Q Q=", "QQ=\n", "\xe6\xbc\x94=", "RDAQJU\xc3\xb8"};
     for (size_t i = 0; i < ES_COUNT(bad); i++)
         ck_assert_msg(es_base64_decode(bad[i], strlen(bad[i]), &out) == ES_EPROTO,
                       "accepted: %s", bad[i]);
