@@ -191,6 +191,41 @@ START_TEST(seed_discs)
 }
 END_TEST
 
+/* Every allocation fails once: the error is passed on, nothing is kept or left behind. */
+START_TEST(memory_runs_out)
+{
+    static struct es_image image;
+    char agent[256], disc[256];
+    atomic_bool cancel;
+    atomic_init(&cancel, true);
+    write_agent(agent);
+    es_str_printf(disc, sizeof disc, "%s/seed.iso", dir);
+    write_recipe("one", "enshu-image: 1\nbase: busybox\ndisk: 64 MiB\n"
+                        "modules: {load: [isofs]}\npackages: [busybox-static]\n");
+    config.cancel = &cancel;
+    bool failed = true;
+    for (long n = 1; failed; n++) {
+        es_mem_fail_nth(n);
+        int rc = es_image_get(&config, "one", NULL, false, &image, &err);
+        failed = es_mem_failed();
+        es_mem_fail_nth(0);
+        ck_assert_int_eq(rc, failed ? ES_ENOMEM : ES_ECANCELED);
+        ck_assert_int_eq(es_mem_live_count(), 0);
+        ck_assert_int_lt(n, 10000);
+    }
+    failed = true;
+    for (long n = 1; failed; n++) {
+        es_mem_fail_nth(n);
+        int rc = es_image_seed(disc, agent, "i", "web", &err);
+        failed = es_mem_failed();
+        es_mem_fail_nth(0);
+        ck_assert_int_eq(rc, failed ? ES_ENOMEM : 0);
+        ck_assert_int_eq(access(disc, F_OK), failed ? -1 : 0);
+        ck_assert_int_eq(es_mem_live_count(), 0);
+    }
+}
+END_TEST
+
 static int listen_on(const char *path)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -273,6 +308,7 @@ Suite *image_suite(void)
     tcase_add_test(tc, packages_are_checked);
     tcase_add_test(tc, a_cancelled_build_leaves_nothing);
     tcase_add_test(tc, seed_discs);
+    tcase_add_test(tc, memory_runs_out);
     tcase_add_test(tc, tiny_is_built_once_and_starts_the_agent);
     suite_add_tcase(suite, tc);
     return suite;
