@@ -133,5 +133,6 @@ void es_hyp_console_close(struct es_hyp_console *console); /* no callback after 
 
 /* Tests: the n-th hypervisor call from the next on fails with ES_EHYP; 0 off. */
 void es_hyp_fail_nth(long n);
+bool es_hyp_failed(void); /* whether the planned failure has happened */
 
 #endif

@@ -6,10 +6,17 @@
 #include "hyp_inner.h"
 
 static atomic_long fail_in;
+static atomic_bool has_failed;
 
 void es_hyp_fail_nth(long n)
 {
+    atomic_store(&has_failed, false);
     atomic_store(&fail_in, n);
+}
+
+bool es_hyp_failed(void)
+{
+    return atomic_load(&has_failed);
 }
 
 bool es_hyp_may_call(struct es_err *err, const char *step, const char *name)
@@ -17,6 +24,7 @@ bool es_hyp_may_call(struct es_err *err, const char *step, const char *name)
     if (atomic_load_explicit(&fail_in, memory_order_relaxed) == 0 ||
         atomic_fetch_sub(&fail_in, 1) != 1)
         return true;
+    atomic_store(&has_failed, true);
     virResetLastError();
     es_err_set(err, ES_EHYP, "%s %s: failure planned by a test", step, name);
     return false;

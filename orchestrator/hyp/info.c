@@ -70,7 +70,7 @@ static int run_info(struct es_hyp_job *base, virConnectPtr conn, struct es_err *
                caps = virConnectGetCapabilities(conn));
     if (rc == 0)
         info->kvm_advertised = strstr(caps, "<domain type='kvm'") != NULL;
-    free(caps);
+    free(caps); /* from libvirt */
     return rc;
 }
 

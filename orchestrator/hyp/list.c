@@ -73,7 +73,7 @@ int es_hyp_list_machines(virConnectPtr conn, const char *range,
             rc = add_machine(list, range, doms[i], err);
         virDomainFree(doms[i]);
     }
-    free(doms);
+    free(doms); /* from libvirt */
     return rc;
 }
 
@@ -110,7 +110,7 @@ int es_hyp_list_networks(virConnectPtr conn, const char *range,
             rc = add_network(list, range, nets[i], err);
         virNetworkFree(nets[i]);
     }
-    free(nets);
+    free(nets); /* from libvirt */
     return rc;
 }
 
@@ -143,7 +143,7 @@ static int list_pools(virConnectPtr conn, const char *range, struct es_hyp_objec
             rc = add_pool(list, range, pools[i], err);
         virStoragePoolFree(pools[i]);
     }
-    free(pools);
+    free(pools); /* from libvirt */
     return rc;
 }
 

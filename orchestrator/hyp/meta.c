@@ -60,7 +60,7 @@ int es_hyp_domain_meta(virDomainPtr dom, struct es_hyp_meta *ret_meta, struct es
                                                                                : rc;
     const char *tag = strchr(text, '<');
     bool ours = tag != NULL && parse_tag(tag, ret_meta);
-    free(text);
+    free(text); /* from libvirt */
     return ours ? 0 : ES_ENOENT;
 }
 
@@ -74,7 +74,7 @@ int es_hyp_network_meta(virNetworkPtr net, struct es_hyp_meta *ret_meta,
     if (rc != 0)
         return es_hyp_last_code() == VIR_ERR_NO_NETWORK ? ES_ENOENT : rc;
     bool ours = es_hyp_meta_parse(text, ret_meta);
-    free(text);
+    free(text); /* from libvirt */
     return ours ? 0 : ES_ENOENT;
 }
 

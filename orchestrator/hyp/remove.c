@@ -127,7 +127,7 @@ static int remove_volumes(virStoragePoolPtr pool, const char *name, struct es_er
         keep_first(&status, err, rc, &one);
         virStorageVolFree(vols[i]);
     }
-    free(vols);
+    free(vols); /* from libvirt */
     return status;
 }
 

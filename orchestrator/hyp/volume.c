@@ -84,7 +84,7 @@ static int same_path(virStoragePoolPtr pool, const char *name, const char *path,
     *ret = wanted != NULL && strstr(text, wanted) != NULL;
     rc = wanted == NULL ? es_err_nomem(err) : 0;
     es_free(wanted);
-    free(text);
+    free(text); /* from libvirt */
     return rc;
 }
 

@@ -47,13 +47,13 @@ void hw_init(struct hyp_world *w)
 {
     memset(w, 0, sizeof *w);
     fill_scenario(w);
-    strcpy(w->dir, "/tmp/enshu-hyp-XXXXXX");
+    snprintf(w->dir, sizeof w->dir, "/tmp/enshu-hyp-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(w->dir));
     ck_assert_int_eq(uv_loop_init(&w->loop), 0);
 }
 
-static void on_event(void *ctx, const char *machine, enum es_hyp_event event,
-                     const char *detail)
+void hw_on_event(void *ctx, const char *machine, enum es_hyp_event event,
+                 const char *detail)
 {
     struct hyp_world *w = ctx;
     if (w->event_count == HW_EVENTS_MAX)
@@ -137,7 +137,7 @@ void hw_wait_event(struct hyp_world *w, const char *machine, enum es_hyp_event e
 void hw_open(struct hyp_world *w, const char *uri)
 {
     struct es_hyp_config config = {
-        .uri = uri, .accel = "tcg", .on_event = on_event, .ctx = w};
+        .uri = uri, .accel = "tcg", .on_event = hw_on_event, .ctx = w};
     struct es_err err = {0};
     int rc;
     snprintf(w->uri, sizeof w->uri, "%s", uri);

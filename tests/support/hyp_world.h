@@ -44,6 +44,9 @@ void hw_make_plan(struct hyp_world *w, const char *range, int teams);
 /* Closes, checks that nothing is left alive, removes the folder. */
 void hw_finish(struct hyp_world *w);
 
+/* Both take the world as ctx. */
+void hw_on_event(void *ctx, const char *machine, enum es_hyp_event event,
+                 const char *detail);
 void hw_done(void *ctx, int status, const struct es_err *err); /* an es_hyp_done */
 /* Runs the loop until `pending` is 0 (or the flag is set); fails the test after two minutes. */
 void hw_wait(struct hyp_world *w);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../support/hyp_world.h"
+#include "../support/shell.h"
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 #include "enshu/image.h"
@@ -29,27 +30,11 @@ static const char *env(const char *name)
     return value;
 }
 
-static int shell(char *out, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static int shell(char *out, size_t size, const char *fmt, ...)
-{
-    char line[1024];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    FILE *f = popen(line, "r");
-    ck_assert_ptr_nonnull(f);
-    size_t n = fread(out, 1, size - 1, f);
-    out[n] = '\0';
-    return pclose(f);
-}
-
 static int libvirtd_pid(void)
 {
     char out[2048];
-    shell(out, sizeof out, "%s/enshu-nest status --state %s --json", env("ENSHU_BIN"),
-          state);
+    shell_run(out, sizeof out, "%s/enshu-nest status --state %s --json", env("ENSHU_BIN"),
+              state);
     json_t *root = json_loads(out, 0, NULL);
     ck_assert_msg(root != NULL, "%s", out);
     int pid = (int)json_integer_value(json_object_get(root, "libvirtd"));
@@ -128,7 +113,11 @@ static int guest(struct terminal *t, const char *fmt, ...)
     const char *at = strstr(es_buf_str(&t->seen), mark);
     while (at > t->seen.data && *at != '<')
         at--;
-    return atoi(at + 1);
+    int64_t status = -1;
+    char number[8];
+    es_str_printf(number, sizeof number, "%.*s", (int)strcspn(at + 1, "+"), at + 1);
+    es_str_int(number, 0, 255, &status);
+    return (int)status;
 }
 
 static void close_terminal(struct terminal *t)
@@ -152,9 +141,9 @@ static void setup(void)
     struct es_err err = {0};
     int rc = es_image_get(&config, "tiny", NULL, false, &image, &err);
     ck_assert_msg(rc == 0, "%s", err.msg);
-    rc = shell(out, sizeof out,
-               "%s/enshu-nest start --state %s --kvm no --share %s --share %s 2>&1",
-               env("ENSHU_BIN"), state, w.dir, cache);
+    rc = shell_run(out, sizeof out,
+                   "%s/enshu-nest start --state %s --kvm no --share %s --share %s 2>&1",
+                   env("ENSHU_BIN"), state, w.dir, cache);
     ck_assert_msg(rc == 0, "%s", out);
     out[strcspn(out, "\n")] = '\0';
     hw_open(&w, out);
@@ -165,8 +154,8 @@ static void setup(void)
 static void teardown(void)
 {
     char out[512];
-    int rc = shell(out, sizeof out, "%s/enshu-nest stop --state %s --purge 2>&1",
-                   env("ENSHU_BIN"), state);
+    int rc = shell_run(out, sizeof out, "%s/enshu-nest stop --state %s --purge 2>&1",
+                       env("ENSHU_BIN"), state);
     hw_finish(&w);
     ck_assert_msg(rc == 0, "%s", out);
 }
@@ -289,8 +278,11 @@ static void check_killed_qemu(void)
     ck_assert_msg(f != NULL, "%s", path);
     ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
     fclose(f);
+    text[strcspn(text, "\n")] = '\0';
+    int64_t pid = 0;
+    ck_assert_int_eq(es_str_int(text, 2, INT32_MAX, &pid), 0);
     uint64_t killed = uv_hrtime();
-    ck_assert_int_eq(kill(atoi(text), SIGKILL), 0);
+    ck_assert_int_eq(kill((pid_t)pid, SIGKILL), 0);
     hw_wait_event(&w, WEB1, ES_HYP_CRASHED);
     printf("  a killed QEMU was seen after %d ms\n",
            (int)((uv_hrtime() - killed) / 1000000));
@@ -327,11 +319,12 @@ START_TEST(machines_live_and_end)
     ck_assert_msg(hw_remove(&w, "may12") == 0, "%s", w.err.msg);
     ck_assert_int_eq(hw_list(&w, NULL), 0);
     ck_assert_uint_eq(w.object_count, 0);
-    shell(out, sizeof out, "ls %s/disks 2>/dev/null; ls %s/run | grep -v log", w.dir,
-          state);
+    shell_run(out, sizeof out, "ls %s/disks 2>/dev/null; ls %s/run | grep -v log", w.dir,
+              state);
     ck_assert_str_eq(out, "");
-    shell(out, sizeof out, "%s/enshu-nest exec --state %s -- ip -o link | grep ': es'",
-          env("ENSHU_BIN"), state);
+    shell_run(out, sizeof out,
+              "%s/enshu-nest exec --state %s -- ip -o link | grep ': es'",
+              env("ENSHU_BIN"), state);
     ck_assert_str_eq(out, "");
 }
 END_TEST
