@@ -5,6 +5,7 @@
 
 #include "describe.h"
 #include "enshu/common/str.h"
+#include "xml.h"
 
 struct volume_job {
     struct es_hyp_job job;
@@ -80,10 +81,14 @@ static int same_path(virStoragePoolPtr pool, const char *name, const char *path,
                text = virStoragePoolGetXMLDesc(pool, 0));
     if (rc != 0)
         return rc;
-    char *wanted = es_asprintf("<path>%s</path>", path);
-    *ret = wanted != NULL && strstr(text, wanted) != NULL;
-    rc = wanted == NULL ? es_err_nomem(err) : 0;
-    es_free(wanted);
+    struct es_buf wanted; /* escaped as libvirt escapes it */
+    struct es_xml xml;
+    es_buf_init(&wanted, ES_HYP_XML_MAX);
+    es_xml_init(&xml, &wanted);
+    es_xml_text_element(&xml, "path", path);
+    rc = es_xml_finish(&xml) != 0 ? es_err_nomem(err) : 0;
+    *ret = rc == 0 && strstr(text, es_buf_str(&wanted)) != NULL;
+    es_buf_finish(&wanted);
     free(text); /* from libvirt */
     return rc;
 }
