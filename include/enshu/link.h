@@ -30,7 +30,7 @@
 #define ES_LINK_RATE_LINES   4096U
 #define ES_LINK_REQUESTS_MAX 256        /* on one link; more are refused with ES_EBUSY */
 #define ES_LINK_QUEUE_BYTES  (4U << 20) /* of them together; likewise */
-#define ES_LINK_ID_MAX       ((1LL << 52) - 1) /* ids above are the link's own cancels */
+#define ES_LINK_ID_MAX       (ES_WIRE_INT_MAX - (1LL << 40)) /* above: the link's own cancels */
 
 /* clang-format off */
 #define ES_LINK_STATE_MAP(X) X(IDLE) X(CONNECTING) X(SYNCING) X(UP) X(BACKOFF) X(CLOSING) X(CLOSED)

@@ -269,14 +269,16 @@ void es_link_cancel(struct es_link *link, int64_t id)
     forget(link, flight);
     if (!written)
         return;
-    /* Its own id is the mirror of the target's: unique, and never one of the caller's. */
-    struct es_request cancel = {
-        .id = ES_WIRE_INT_MAX - id, .op = ES_OP_CANCEL, .deadline_ms = CANCEL_LIFE_MS};
-    json_t *target = json_integer(id);
-    cancel.args = json_object();
-    if (target == NULL || cancel.args == NULL ||
-        json_object_set_new(cancel.args, "target", target) != 0 ||
-        add(link, &cancel, 0, true) != 0)
+    /* Its own id lies above the caller's, and is new to the agent even when an earlier core
+     * cancelled things in the same epoch. */
+    uint32_t random = 0;
+    if (uv_random(NULL, NULL, &random, sizeof random, 0, NULL) != 0)
+        return;
+    struct es_request cancel = {.id = ES_WIRE_INT_MAX - random,
+                                .op = ES_OP_CANCEL,
+                                .deadline_ms = CANCEL_LIFE_MS};
+    cancel.args = json_pack("{s:I}", "target", (json_int_t)id);
+    if (cancel.args == NULL || add(link, &cancel, 0, true) != 0)
         /* Without memory the agent is not told; its own deadline ends the work. */
         json_decref(cancel.args);
 }

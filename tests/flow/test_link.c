@@ -745,6 +745,25 @@ START_TEST(every_failed_allocation_is_survived)
 }
 END_TEST
 
+START_TEST(every_failed_allocation_of_a_cancel_is_survived)
+{
+    start(SIMAGENT_NEVER);
+    bool failed = true;
+    for (int n = 1; failed; n++) {
+        ck_assert_int_lt(n, 100);
+        int requests = simagent_counts(agent)->requests;
+        send_one(n, 60000);
+        UNTIL(simagent_counts(agent)->requests > requests);
+        es_mem_fail_nth(n);
+        es_link_cancel(link_, n);
+        failed = es_mem_failed();
+        es_mem_fail_nth(0);
+    }
+    UNTIL(simagent_counts(agent)->cancels == 1); /* the last, for which memory sufficed */
+    ck_assert_int_eq(seen.results, 0);
+}
+END_TEST
+
 Suite *link_suite(void);
 Suite *link_suite(void)
 {
@@ -784,6 +803,7 @@ Suite *link_suite(void)
     tcase_add_loop_test(tc, closing_in_a_result_callback, 0, 2);
     tcase_add_loop_test(tc, closing_at_rest, 0, 5);
     tcase_add_test(tc, every_failed_allocation_is_survived);
+    tcase_add_test(tc, every_failed_allocation_of_a_cancel_is_survived);
     suite_add_tcase(suite, tc);
     return suite;
 }
