@@ -34,6 +34,12 @@ const struct cli_command cli_commands[] = {
      "Markdown, made from the same tables as the checks.",
      "enshu reference | less",
      "help", 0, 0, false, run_reference},
+    {"doctor", "", "explain what this host can and cannot do",
+     "Looks at libvirt, the accelerator, rights, space, limits and tools; every finding that\n"
+     "is not ok says what to do. Exit code 1 when something would keep ranges from running.",
+     "enshu doctor\n"
+     "enshu doctor --json --uri qemu:///system",
+     "state uri json root help", 0, 0, false, run_doctor},
     /* images */
     {"image build", "NAME", "build a guest image from its recipe",
      "Built once and cached by a hash of all that goes in. `up` builds what it needs by\n"

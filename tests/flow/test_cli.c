@@ -143,7 +143,8 @@ START_TEST(every_command_has_help_with_examples)
     static char overview[CLI_OUT_MAX];
     memcpy(overview, world.out, world.out_len + 1);
     int seen = 0;
-    for (char *line = strtok(overview, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    char *next = overview;
+    for (char *line; (line = strsep(&next, "\n")) != NULL;) {
         if (!es_str_starts(line, "  ") || es_str_starts(line, "  enshu"))
             continue;
         char name[32], words[64];
@@ -515,6 +516,30 @@ START_TEST(a_core_that_dies_is_told)
 }
 END_TEST
 
+START_TEST(doctor_says_what_to_do_and_fails_where_nothing_could_run)
+{
+    char words[200];
+    snprintf(words, sizeof words, "doctor --root %s --state %s/state", world.dir,
+             world.dir);
+    ck_assert_int_eq(cli_run(words), 1);
+    has(world.out, "fail  qemu ");
+    has(world.out, "-> as root: apt-get install qemu-system-x86");
+    snprintf(words, sizeof words, "doctor --root %s --state %s/state --json", world.dir,
+             world.dir);
+    ck_assert_int_eq(cli_run(words), 1);
+    json_t *list = json_loads(world.out, 0, NULL);
+    ck_assert_uint_ge(json_array_size(list), 14);
+    size_t i;
+    json_t *item;
+    json_array_foreach (list, i, item) {
+        bool is_ok = strcmp(json_string_value(json_object_get(item, "level")), "ok") == 0;
+        bool has_remedy = json_string_length(json_object_get(item, "remedy")) > 0;
+        ck_assert(is_ok || has_remedy);
+    }
+    json_decref(list);
+}
+END_TEST
+
 START_TEST(a_reader_that_leaves_is_no_failure)
 {
     char command[8192];
@@ -551,6 +576,7 @@ Suite *cli_suite(void)
     tcase_add_test(tc, watch_without_a_terminal_tells_changes);
     tcase_add_test(tc, an_interrupt_cancels_the_call);
     tcase_add_test(tc, a_core_that_dies_is_told);
+    tcase_add_test(tc, doctor_says_what_to_do_and_fails_where_nothing_could_run);
     tcase_add_test(tc, a_reader_that_leaves_is_no_failure);
     suite_add_tcase(suite, tc);
     return suite;

@@ -17,6 +17,7 @@ BEGIN {
     rank["clock"] = 20; rank["scenario"] = 21; rank["plan"] = 22; rank["score"] = 23
     # L3: no order among them
     rank["store"] = 30; rank["image"] = 30; rank["link"] = 30; rank["hyp"] = 30
+    rank["doctor"] = 30
     # L4
     rank["range"] = 40; rank["report"] = 41; rank["control"] = 42; rank["gateway"] = 42
     # programs
