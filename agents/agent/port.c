@@ -155,11 +155,11 @@ static void lost(struct es_port *port, bool keep_open)
     retry_later(port);
 }
 
+/* A port without its host side is also readable: its read() ends at once. */
 static bool is_hung_up(int fd)
 {
     struct pollfd polled = {fd, POLLIN, 0};
-    return poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP) != 0 &&
-           (polled.revents & POLLIN) == 0;
+    return poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP) != 0;
 }
 
 static void go_live(struct es_port *port)

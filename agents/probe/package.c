@@ -46,7 +46,7 @@ static int look_in(struct es_probe *p, const struct format *format, FILE *file,
         }
     }
     found = found || (ours && state && *version != '\0');
-    free(line);
+    free(line); /* from getline */
     es_probe_set_bool(p, "installed", found);
     es_probe_set_text(p, "manager", format->manager);
     if (found)

@@ -44,7 +44,7 @@ void guest_start(struct guest *guest, bool with_root)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     memset(guest, 0, sizeof *guest);
-    strcpy(guest->dir, "/tmp/enshu-guest-XXXXXX");
+    es_str_printf(guest->dir, sizeof guest->dir, "/tmp/enshu-guest-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(guest->dir));
     es_str_printf(guest->root, sizeof guest->root, "%s/root", guest->dir);
     mkdir(guest->root, 0755);

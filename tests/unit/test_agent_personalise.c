@@ -15,7 +15,7 @@ static char root[64];
 static void setup(void)
 {
     es_wire_use_allocator();
-    strcpy(root, "/tmp/enshu-root-XXXXXX");
+    es_str_printf(root, sizeof root, "/tmp/enshu-root-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
     guest_write_file(root, "etc/passwd",
                      "root:x:0:0:root:/root:/bin/bash\n"

@@ -21,7 +21,7 @@ static void put(const char *name, const char *text)
 static void setup(void)
 {
     es_wire_use_allocator();
-    strcpy(root, "/tmp/enshu-root-XXXXXX");
+    es_str_printf(root, sizeof root, "/tmp/enshu-root-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
     put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n"
                       "mori:x:1000:1000:Mori,,,:/home/mori:/bin/sh\n"
@@ -68,14 +68,14 @@ static json_t *named(const char *name)
 static const char *joined(const json_t *evidence, const char *key)
 {
     static char text[1024];
-    size_t i;
+    size_t i, len = 0;
     const json_t *item;
     text[0] = '\0';
     ck_assert(json_is_array(json_object_get(evidence, key)));
     json_array_foreach (json_object_get(evidence, key), i, item) {
-        if (i > 0)
-            strcat(text, " ");
-        strcat(text, json_string_value(item));
+        es_str_printf(text + len, sizeof text - len, "%s%s", i > 0 ? " " : "",
+                      json_string_value(item));
+        len += strlen(text + len);
     }
     return text;
 }
@@ -138,7 +138,7 @@ START_TEST(hashes_and_the_largest_content)
     ck_assert_uint_eq(len, ES_PROBE_BYTES_MAX);
     /* It fits into a line whatever else is told. */
     struct es_result result = {.id = 1, .seq = 1, .ok = true, .evidence = e};
-    strcpy(result.epoch, "0123456789abcdef");
+    es_str_printf(result.epoch, sizeof result.epoch, "0123456789abcdef");
     es_buf_init(&line, ES_WIRE_LINE_MAX);
     ck_assert_int_eq(es_wire_put_result(&line, &result), 0);
     es_buf_finish(&line);
