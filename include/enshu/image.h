@@ -23,7 +23,8 @@ struct es_image_config {
     /* Progress lines, from the worker's thread; may be NULL. */
     void (*on_line)(void *ctx, const char *line);
     void *ctx;
-    const atomic_bool *cancel; /* may be NULL: set it to end a build early (ES_ECANCELED) */
+    const atomic_bool
+        *cancel; /* may be NULL: set it to end a build early (ES_ECANCELED) */
 };
 
 struct es_image {
@@ -37,16 +38,19 @@ struct es_image {
 
 /* Finds the image, building it when it is not there (or `force`). `packages` are extra
  * Debian packages, sorted by the callee; NULL-terminated, may be NULL. */
-int es_image_get(const struct es_image_config *config, const char *recipe, const char *const *packages,
-                 bool force, struct es_image *ret_image, struct es_err *err);
+int es_image_get(const struct es_image_config *config, const char *recipe,
+                 const char *const *packages, bool force, struct es_image *ret_image,
+                 struct es_err *err);
 /* Array of manifests: [{name, digest, bytes, built, packages}]; gives a reference. */
-int es_image_list(const struct es_image_config *config, json_t **ret_list, struct es_err *err);
+int es_image_list(const struct es_image_config *config, json_t **ret_list,
+                  struct es_err *err);
 /* By digest or unique prefix of it. */
-int es_image_remove(const struct es_image_config *config, const char *digest, struct es_err *err);
+int es_image_remove(const struct es_image_config *config, const char *digest,
+                    struct es_err *err);
 
 /* Writes the seed disc (ISO 9660, label CIDATA) with the agent, its start script, and
  * NoCloud meta-data and user-data for stock cloud images; written beside and renamed. */
-int es_image_seed(const char *path, const char *agent_path, const char *instance_id, const char *hostname,
-                  struct es_err *err);
+int es_image_seed(const char *path, const char *agent_path, const char *instance_id,
+                  const char *hostname, struct es_err *err);
 
 #endif

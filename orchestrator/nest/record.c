@@ -76,7 +76,7 @@ int record_write(const struct nest *nest, struct es_err *err)
         return es_err_nomem(err);
     char path[256];
     int rc = write_file(nest_path(nest, "nest.json", path), text, 0600, err);
-    free(text);
+    free(text); /* from jansson */
     return rc;
 }
 

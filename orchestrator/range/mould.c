@@ -74,9 +74,9 @@ static int hash_tree(crypto_generichash_state *state, const char *path, int dept
             else
                 es_err_set(err, rc, "a path below %s is too long", path);
         }
-        free(names[i]); /* scandir allocates with malloc */
+        free(names[i]); /* from scandir */
     }
-    free(names); /* scandir allocates with malloc */
+    free(names); /* from scandir */
     return rc;
 }
 

@@ -140,7 +140,7 @@ static void choose(struct load *ld, struct table *table, int node_index,
     bool team_on_shared =
         node->scope == ES_SCOPE_TEAM && network->scope == ES_SCOPE_RANGE;
     bool top = node->is_prober || (network->slice != 0 && !team_on_shared);
-    uint32_t offset;
+    uint32_t offset = 0;
     if (team_on_shared && network->slice == 0)
         return; /* the plan gives them, team by team */
     if (top ? !choose_down(table, network, nic->network, &offset)

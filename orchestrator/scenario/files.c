@@ -179,7 +179,7 @@ static int find_dir(struct load *ld, const char *file, const char **ret_name,
     memcpy(path, file, len);
     path[len] = '\0';
     if (len == 0)
-        strcpy(path, slash == NULL ? "." : "/");
+        memcpy(path, slash == NULL ? "." : "/", 2);
     if (realpath(path, real) == NULL)
         return es_err_set(err, ES_ENOENT, "the folder %.300s cannot be read: %s", path,
                           strerror(errno));

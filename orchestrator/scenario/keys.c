@@ -384,10 +384,12 @@ const struct shape scenario_shape = {.name = "scenario", .title = "the scenario"
 /* clang-format on */
 
 const struct shape *const all_shapes[] = {
-    &scenario_shape, &languages_shape,    &random_shape,  &defaults_shape,
-    &network_shape,  &node_shape,         &image_shape,   &account_shape,
-    &step_shape,     &copy_shape,         &write_shape,   &service_step_shape,
-    &ready_shape,    &trainee_shape,      &condition_shape, &at_least_shape,
-    &phase_shape,    &objective_shape,    &service_shape, &sla_shape,
-    &scoring_shape,  &board_shape,        &solution_shape, &solution_step_shape,
-    &sabotage_step_shape, &rehearse_shape, NULL};
+    &scenario_shape,      &languages_shape, &random_shape,
+    &defaults_shape,      &network_shape,   &node_shape,
+    &image_shape,         &account_shape,   &step_shape,
+    &copy_shape,          &write_shape,     &service_step_shape,
+    &ready_shape,         &trainee_shape,   &condition_shape,
+    &at_least_shape,      &phase_shape,     &objective_shape,
+    &service_shape,       &sla_shape,       &scoring_shape,
+    &board_shape,         &solution_shape,  &solution_step_shape,
+    &sabotage_step_shape, &rehearse_shape,  NULL};

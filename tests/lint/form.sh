@@ -6,12 +6,12 @@ status=0
 code=$(find orchestrator agents include tests -name '*.[ch]' 2>/dev/null | sort)
 [ -n "$code" ] || exit 0
 
-# Tables (include/enshu/tbl/) may be longer, tests a little.
+# Tables (include/enshu/tbl/) may be longer, and so may tests.
 for file in $code; do
     lines=$(wc -l <"$file")
     case $file in
     include/enshu/tbl/*) continue ;;
-    tests/*) most=800 ;;
+    tests/*) most=1000 ;;
     *) most=600 ;;
     esac
     if [ "$lines" -gt $most ]; then

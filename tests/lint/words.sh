@@ -8,9 +8,11 @@ code=$(find orchestrator agents include tests -name '*.[ch]' 2>/dev/null | sort)
 # shellcheck disable=SC2086
 awk '
 BEGIN {
-    never = "strcpy strcat stpcpy sprintf vsprintf gets strtok alloca mktemp tmpnam vfork rand srand random srandom drand48"
-    n = split(never, w, " "); for (i = 1; i <= n; i++) anywhere[w[i]] = 1
-    n = split("atoi atol atoll atof system popen", w, " "); for (i = 1; i <= n; i++) product[w[i]] = 1
+    n = split("sprintf vsprintf gets alloca mktemp tmpnam vfork rand srand random srandom drand48", w, " ")
+    for (i = 1; i <= n; i++) anywhere[w[i]] = 1
+    # Tests fill arrays of their own from texts of their own.
+    n = split("strcpy strcat stpcpy strtok atoi atol atoll atof system popen", w, " ")
+    for (i = 1; i <= n; i++) product[w[i]] = 1
     n = split("malloc calloc realloc strdup strndup asprintf vasprintf reallocarray", w, " ")
     for (i = 1; i <= n; i++) memory[w[i]] = 1
     n = split("sleep usleep nanosleep clock_nanosleep", w, " "); for (i = 1; i <= n; i++) pause[w[i]] = 1

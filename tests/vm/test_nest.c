@@ -1,6 +1,7 @@
 /* enshu-nest: its life, and what survives whose death. */
 #include <check.h>
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,7 +62,7 @@ static int field(const char *name)
 static void wait_changed(const char *name, int old)
 {
     for (int value = old; value == old || value == 0; value = field(name))
-        usleep(20000);
+        poll(NULL, 0, 20);
 }
 
 static void setup(void)
@@ -157,7 +158,7 @@ START_TEST(a_killed_supervisor_is_replaced_in_the_same_namespaces)
     int old = field("supervisor");
     ck_assert_int_eq(kill(old, SIGKILL), 0);
     while (field("running"))
-        usleep(20000);
+        poll(NULL, 0, 20);
     ck_assert_msg(nest(out, sizeof out, "start", "") == 0, "%s", out);
     ck_assert_int_ne(field("supervisor"), old);
     assert_network();
