@@ -62,9 +62,9 @@ struct es_network {
     size_t name_count;
 };
 
-/* The loader chooses what a scenario leaves open: after loading AUTO remains only for a
- * team's node on a shared network without slices, where the address depends on how many
- * teams there are. */
+/* The loader chooses what a scenario leaves open, so AUTO does not remain after loading: a
+ * team's node on a shared network has SLICE, every other FIXED. Range nodes and probers on
+ * a sliced network have addresses in slice 0, which belongs to no team. */
 enum es_nic_how { ES_NIC_FIXED, ES_NIC_SLICE, ES_NIC_AUTO };
 struct es_nic {
     int network;

@@ -70,6 +70,9 @@ struct es_yaml {
     struct es_yaml *child; /* first item of a list or map */
     struct es_yaml *next;  /* next sibling */
     size_t count;          /* items */
+    bool
+        partial; /* a list or map the text broke off in; the root says it for the whole */
+    bool broken; /* a scalar that was reported already; readers stay silent */
     bool used; /* a reader took notice of it; readers report the others as unknown keys */
 };
 

@@ -2,8 +2,8 @@
  * the same on every loading.
  *
  * Three kinds of places share one table: whole addresses of a network, and offsets in
- * every team's slice of it. Automatic ones go from .100 up; those of probers and of range
- * nodes on sliced networks from the top of the network down, out of the way of slices. */
+ * every team's slice of it. Automatic ones go from .100 up, those of probers from the top
+ * down; on a sliced network range nodes and probers live in slice 0, which no team has. */
 #include <stdio.h>
 #include <string.h>
 
@@ -121,7 +121,7 @@ static bool choose_up(struct table *table, const struct es_network *network, int
 static bool choose_down(struct table *table, const struct es_network *network, int index,
                         uint32_t *ret_offset)
 {
-    uint32_t size = 1U << (32 - network->prefix);
+    uint32_t size = 1U << (32 - (network->slice != 0 ? network->slice : network->prefix));
     for (; table->next_down[index] < size - 2; table->next_down[index]++) {
         uint32_t offset = size - 2 - table->next_down[index];
         if (find(table, key_of(index, false, network->net + offset))->key == 0) {
@@ -141,8 +141,12 @@ static void choose(struct load *ld, struct table *table, int node_index,
         node->scope == ES_SCOPE_TEAM && network->scope == ES_SCOPE_RANGE;
     bool top = node->is_prober || (network->slice != 0 && !team_on_shared);
     uint32_t offset = 0;
-    if (team_on_shared && network->slice == 0)
-        return; /* the plan gives them, team by team */
+    if (team_on_shared && network->slice == 0) {
+        nic_error(ld, node, nic,
+                  "teams share this network: give it slice: 24 or the like, so that each "
+                  "has a part of its own");
+        return;
+    }
     if (top ? !choose_down(table, network, nic->network, &offset)
             : !choose_up(table, network, nic->network, team_on_shared, &offset)) {
         nic_error(ld, node, nic, "no address is left on this network");

@@ -75,6 +75,19 @@ void path_pop(struct load *ld, size_t mark)
     ld->path[mark] = '\0';
 }
 
+void path_leave(struct load *ld, struct saved_path *saved)
+{
+    memcpy(saved->text, ld->path, sizeof saved->text);
+    saved->len = ld->path_len;
+    path_pop(ld, 0);
+}
+
+void path_return(struct load *ld, const struct saved_path *saved)
+{
+    memcpy(ld->path, saved->text, sizeof saved->text);
+    ld->path_len = saved->len;
+}
+
 void *load_alloc(struct load *ld, size_t count, size_t size)
 {
     ES_ASSERT(size != 0 && count < SIZE_MAX / 2 / size);
@@ -107,6 +120,14 @@ json_t *load_own(struct load *ld, json_t *json)
 
 /* ------------------------------------------------------------------ names and references */
 
+static void report_bad_name(struct load *ld, struct es_pos pos, const char *name)
+{
+    load_error(ld, pos,
+               "\"%.60s\" cannot be a name: use a-z, 0-9, \"-\" and \"_\", at most %d "
+               "characters",
+               name, ES_NAME_MAX);
+}
+
 bool bind_name(struct load *ld, enum space space, const char *name, int index,
                struct es_pos pos)
 {
@@ -115,14 +136,10 @@ bool bind_name(struct load *ld, enum space space, const char *name, int index,
     struct names *names = &ld->s->inner->names;
     const char *dot = strchr(name, '.');
     if (!es_str_is_name(name, ES_NAME_MAX) || dot != NULL) {
-        load_error(
-            ld, pos,
-            "\"%.60s\" cannot be a name: use a-z, 0-9, \"-\" and \"_\", at most %d "
-            "characters",
-            name, ES_NAME_MAX);
+        report_bad_name(ld, pos, name);
         return false;
     }
-    bool is_shared = false;
+    bool is_shared = false, taken = false;
     for (size_t i = 0; i < ES_COUNT(shared); i++)
         is_shared = is_shared || shared[i] == space;
     for (size_t i = 0; i < ES_COUNT(shared); i++) {
@@ -130,11 +147,16 @@ bool bind_name(struct load *ld, enum space space, const char *name, int index,
         const struct name_slot *slot = names_find(names, at, name);
         if (slot == NULL)
             continue;
-        load_error(ld, pos, "the name \"%s\" is taken by a %s in %s:%d; choose another",
-                   name, space_word(at), slot->pos.file, slot->pos.line);
-        return false;
+        if (!taken)
+            load_error(ld, pos,
+                       "the name \"%s\" is taken by a %s in %s:%d; choose another", name,
+                       space_word(at), slot->pos.file, slot->pos.line);
+        taken = true;
     }
-    return names_add(names, &ld->s->arena, space, name, index, pos) != NULL;
+    /* Known under its own kind all the same, so that what refers to it finds it. */
+    if (names_find(names, space, name) != NULL)
+        return false;
+    return names_add(names, &ld->s->arena, space, name, index, pos) != NULL && !taken;
 }
 
 void bind_ref_named(struct load *ld, enum space space, const char *name,
@@ -372,6 +394,17 @@ static void bind_choice(struct load *ld, const struct key *key, const struct es_
         *(const char **)value = key->words[i];
 }
 
+static void bind_plain_name(struct load *ld, const struct es_yaml *y, const char **value)
+{
+    const char *name = scalar_string(ld, y);
+    if (name == NULL)
+        return;
+    if (es_str_is_name(name, ES_NAME_MAX) && strchr(name, '.') == NULL)
+        *value = name;
+    else
+        report_bad_name(ld, y->pos, name);
+}
+
 static void bind_value(struct load *ld, const struct key *key, const struct es_yaml *y,
                        char *object)
 {
@@ -392,7 +425,7 @@ static void bind_value(struct load *ld, const struct key *key, const struct es_y
         bind_string(ld, key, y, value);
         break;
     case T_NAME:
-        *(const char **)value = scalar_word(ld, y);
+        bind_plain_name(ld, y, value);
         break;
     case T_PATH:
         bind_string(ld, key, y, value);
@@ -458,8 +491,10 @@ static const char *next_key(const void *ctx, size_t i)
     return c->shape->has_probes && i < ES_PROBE_COUNT ? probe_tables[i].name : NULL;
 }
 
-static void report_unknown(struct load *ld, const struct shape *shape, size_t key_count,
-                           const struct es_yaml *item, bool in_flow)
+/* Returns the key that was probably meant, or NULL. */
+static const char *report_unknown(struct load *ld, const struct shape *shape,
+                                  size_t key_count, const struct es_yaml *item,
+                                  bool in_flow)
 {
     if (in_flow && item->type == ES_YAML_NULL && *item->text == '\0') {
         load_error(
@@ -467,7 +502,12 @@ static void report_unknown(struct load *ld, const struct shape *shape, size_t ke
             "\"%.60s\" is no key: a comma or colon inside {…} ends a text; quote this "
             "text",
             item->key);
-        return;
+        return NULL;
+    }
+    if (strcmp(item->key, "<<") == 0) {
+        load_error(ld, item->key_pos,
+                   "merge keys are not part of the language; use kinds and defaults");
+        return NULL;
     }
     struct candidates all = {shape, key_count};
     const char *near =
@@ -477,12 +517,16 @@ static void report_unknown(struct load *ld, const struct shape *shape, size_t ke
     else
         load_error(ld, item->key_pos, "unknown key; `enshu reference` lists those of %s",
                    shape->title);
+    return near;
 }
+
+/* Stands for a key that was misspelled: neither missing nor to be bound. */
+static const struct es_yaml misspelled;
 
 /* Sorts the items of the map by key; probes and unknown keys are dealt with here. */
 static void match_keys(struct load *ld, const struct shape *shape,
                        const struct es_yaml *y, void *object,
-                       const struct es_yaml **found)
+                       const struct es_yaml **found, bool *ret_slipped)
 {
     size_t key_count = 0;
     while (shape->keys[key_count].name != NULL)
@@ -499,12 +543,17 @@ static void match_keys(struct load *ld, const struct shape *shape,
         if (es_str_starts(item->key, "x-"))
             continue;
         size_t mark = path_push(ld, item->key);
+        const char *slip = NULL;
         int kind = shape->has_probes ? probe_kind_find(item->key) : -1;
         if (kind >= 0)
             shape->on_probe(ld, object, (enum es_probe_kind)kind, item);
         else
-            report_unknown(ld, shape, key_count, item, y->flow);
+            slip = report_unknown(ld, shape, key_count, item, y->flow);
         path_pop(ld, mark);
+        *ret_slipped = *ret_slipped || kind < 0;
+        for (i = 0; slip != NULL && i < key_count; i++)
+            if (found[i] == NULL && strcmp(shape->keys[i].name, slip) == 0)
+                found[i] = &misspelled;
     }
 }
 
@@ -514,19 +563,24 @@ void bind_shape(struct load *ld, const struct shape *shape, const struct es_yaml
     const struct es_yaml *found[SHAPE_KEYS_MAX] = {0};
     if (!bind_is_map(ld, y))
         return;
-    match_keys(ld, shape, y, object, found);
+    bool slipped = y->partial;
+    match_keys(ld, shape, y, object, found, &slipped);
     for (size_t i = 0; shape->keys[i].name != NULL; i++) {
         const struct key *key = &shape->keys[i];
         if (found[i] == NULL) {
-            if ((key->flags & KEY_REQUIRED) != 0)
+            if ((key->flags & KEY_REQUIRED) != 0 && !y->partial)
                 load_error(ld, y->key != NULL ? y->key_pos : y->pos,
                            "the key \"%s\" is missing", key->name);
             continue;
         }
+        if (found[i] == &misspelled)
+            continue;
         size_t mark = path_push(ld, key->name);
         bind_value(ld, key, found[i], object);
         path_pop(ld, mark);
     }
+    ld->slipped = slipped;
     if (shape->done != NULL)
         shape->done(ld, object, y);
+    ld->slipped = slipped;
 }

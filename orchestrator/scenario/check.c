@@ -42,6 +42,8 @@ static void check_proofs(struct load *ld)
     bool *broken = es_arena_alloc(&ld->temp, s->conditions_count + 1);
     if (proved == NULL || broken == NULL || s->conditions_count == 0)
         return;
+    if (ld->diags->error_count > 0)
+        return; /* what proves them may stand there, misspelled */
     if (s->solutions_count == 0 && s->sabotage_count == 0) {
         load_warn_at(ld, (struct es_pos){s->file, 0, 0}, "solutions",
                      "nothing is proved: add a solution, so that a rehearsal sees each "
@@ -149,39 +151,25 @@ static void check_nodes(struct load *ld)
     }
 }
 
-static void check_solution_steps(struct load *ld)
+static void check_objectives(struct load *ld)
 {
     const struct es_scenario *s = ld->s;
-    for (size_t i = 0; i < s->solutions_count; i++)
-        if (s->solutions[i].step_count == 0)
-            load_error_at(ld, s->solutions[i].pos, s->solutions[i].name,
-                          "a solution has steps");
-}
-
-static void check_head(struct load *ld)
-{
-    struct es_scenario *s = ld->s;
-    if (s->name != NULL &&
-        (!es_str_is_name(s->name, ES_NAME_MAX) || strchr(s->name, '.') != NULL))
-        load_error_at(
-            ld, (struct es_pos){s->file, 0, 0}, "name",
-            "\"%.60s\" cannot be a name: use a-z, 0-9, \"-\" and \"_\", at most %d "
-            "characters",
-            s->name, ES_NAME_MAX);
     for (size_t i = 0; i < s->objectives_count; i++) {
         const struct es_objective *o = &s->objectives[i];
         if (o->opens.set && o->closes.set && o->opens.fact < 0 && o->closes.fact < 0 &&
-            o->closes.offset_ms <= o->opens.offset_ms)
-            load_error_at(ld, o->pos, o->name, "it closes before it opens");
+            o->closes.offset_ms <= o->opens.offset_ms) {
+            char path[96];
+            snprintf(path, sizeof path, "objectives.%s", o->name);
+            load_error_at(ld, o->pos, path, "it closes before it opens");
+        }
     }
 }
 
 void check_all(struct load *ld)
 {
-    check_head(ld);
+    check_objectives(ld);
     check_nodes(ld);
     check_services(ld);
-    check_solution_steps(ld);
     check_proofs(ld);
     check_parts(ld);
 }

@@ -151,6 +151,8 @@ void condition_done(struct load *ld, void *object, const struct es_yaml *y)
     if (ld->starts_set != NULL)
         ld->starts_set[index] = es_yaml_get(y, "starts") != NULL;
     if (n != 1) {
+        if (n == 0 && ld->slipped)
+            return;
         load_error(ld, y->key_pos,
                    n == 0
                        ? "nothing is observed: add a probe such as file or http, or all, "

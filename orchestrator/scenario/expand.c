@@ -122,17 +122,42 @@ int es_scenario_expand_shell(const char *line,
 
 /* ------------------------------------------------------------------ checking */
 
-void expand_note(struct load *ld, const char *text, struct es_pos pos, bool shell)
+static void note(struct load *ld, struct expansion expansion)
 {
-    if (strstr(text, "${") == NULL)
+    if (strstr(expansion.text, "${") == NULL)
         return;
     struct expansion *all =
         es_arena_push(&ld->temp, ld->expansions, ld->expansion_count, sizeof *all);
     if (all == NULL)
         return;
     ld->expansions = all;
-    all[ld->expansion_count++] =
-        (struct expansion){text, load_path_copy(ld), pos, shell, ld->in_setup};
+    expansion.path = load_path_copy(ld);
+    expansion.in_setup = ld->in_setup;
+    all[ld->expansion_count++] = expansion;
+}
+
+void expand_note(struct load *ld, const char *text, struct es_pos pos, bool shell)
+{
+    note(ld, (struct expansion){.text = text, .pos = pos, .shell = shell});
+}
+
+void expand_note_file(struct load *ld, const struct source_file *source)
+{
+    note(ld, (struct expansion){
+                 .text = source->text, .pos = {source->name, 1, 1}, .in_file = true});
+}
+
+/* Where the text between `from` and `to` moves the position. */
+static void count_lines(struct es_pos *pos, const char *from, const char *to)
+{
+    for (; from < to; from++) {
+        if (*from == '\n') {
+            pos->line++;
+            pos->col = 1;
+        } else if (((unsigned char)*from & 0xc0) != 0x80) {
+            pos->col++;
+        }
+    }
 }
 
 /* The account `user` of node `name`, both in "name.user"; NULL after reporting. */
@@ -222,9 +247,10 @@ found:
             name, of_team ? "" : ", a generated password,");
 }
 
-static void check_one(struct load *ld, const struct expansion *e)
+static void check_one(struct load *ld, struct expansion *e)
 {
     char name[EXPAND_NAME_MAX];
+    const char *counted = e->text;
     for (const char *at = e->text; (at = strchr(at, '$')) != NULL;) {
         if (es_str_starts(at, "$${")) {
             at += 3;
@@ -233,6 +259,10 @@ static void check_one(struct load *ld, const struct expansion *e)
         if (at[1] != '{' || (e->shell && !is_ours(at + 2))) {
             at++;
             continue;
+        }
+        if (e->in_file) {
+            count_lines(&e->pos, counted, at);
+            counted = at;
         }
         at += 2;
         if (take_name(&at, name) == NULL) {

@@ -305,7 +305,12 @@ static void read_include(struct load *ld, struct es_yaml *root,
         return;
     }
     struct include here = {chain, name};
+    struct saved_path saved;
+    path_leave(ld, &saved);
     read_includes_of(ld, root, part, &here);
+    path_return(ld, &saved);
+    if (part->partial)
+        root->partial = true;
     graft(ld, root, part);
 }
 
@@ -434,9 +439,12 @@ bool files_asset(struct load *ld, const char *name, struct es_pos pos, bool fold
         return true;
     }
     close(fd);
-    if (S_ISDIR(st.st_mode))
-        load_error(ld, pos, "\"%.60s\" is a folder; copy takes folders as \"%.60s/\"",
-                   plain, plain);
+    if (S_ISDIR(st.st_mode) && es_str_ends(name, "/"))
+        load_error(ld, pos, "\"%.60s\" is a folder, not a file", name);
+    else if (S_ISDIR(st.st_mode))
+        load_error(ld, pos,
+                   "\"%.60s\" is a folder; a folder to copy is written \"%.60s/\"", plain,
+                   plain);
     else if (!S_ISREG(st.st_mode) || folder_too)
         load_error(ld, pos, "\"%.60s\" is no %s", name, folder_too ? "folder" : "file");
     else

@@ -327,7 +327,7 @@ static const struct key solution_keys[] = {
     LATER("from", "starts from another solution"), LATER("replace", "other decisions"), LATER("expect", "facts that must come about"),
     END};
 const struct shape solution_shape = {.name = "solution", .title = "solutions", .size = sizeof(struct es_solution), .keys = solution_keys,
-    .name_offset = offsetof(struct es_solution, name), .is_named = true, .pos_offset = offsetof(struct es_solution, pos), .has_pos = true,
+    .name_offset = offsetof(struct es_solution, name), .is_named = true, .pos_offset = offsetof(struct es_solution, pos), .has_pos = true, .done = solution_done,
     .doc = "A rehearsal plays them and sees each condition both ways."};
 
 static const struct key sabotage_keys[] = {

@@ -74,6 +74,8 @@ static void run_passes(struct load *ld, struct es_yaml *root)
     if (out_of_memory(ld))
         return;
     bind_root(ld, root);
+    if (root->partial)
+        return; /* what is named may stand in what could not be read */
     for (size_t i = 0; i < ES_COUNT(passes); i++) {
         if (out_of_memory(ld))
             return;

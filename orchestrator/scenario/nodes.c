@@ -156,7 +156,7 @@ void ready_on_probe(struct load *ld, void *object, enum es_probe_kind kind,
 void ready_done(struct load *ld, void *object, const struct es_yaml *y)
 {
     const struct draft_ready *draft = object;
-    if (draft->probe_count != 1)
+    if (draft->probe_count != 1 && !(draft->probe_count == 0 && ld->slipped))
         load_error(ld, y->key_pos, "exactly one probe is needed, such as port or http");
 }
 
@@ -239,18 +239,21 @@ static int node_copies(struct load *ld, const struct es_yaml *y)
 
 static void check_node(struct load *ld, const struct es_node *node, int copies)
 {
-    if (node->recipe == NULL)
+    if (node->recipe == NULL && !ld->slipped)
         load_error(ld, node->pos, "the key \"image\" is missing");
     for (size_t i = 0; i < node->account_count; i++)
         for (size_t k = 0; k < i; k++)
             if (es_str_eq(node->accounts[i].user, node->accounts[k].user))
                 load_error(ld, node->pos, "the account \"%s\" stands here twice",
                            node->accounts[i].user);
-    for (size_t i = 0; copies > 1 && i < node->nic_count; i++)
-        if (node->nics[i].how != ES_NIC_AUTO)
-            load_error(ld, node->nics[i].pos,
-                       "%d copies cannot share one address; write {} for automatic ones",
-                       copies);
+    for (size_t i = 0; copies > 1 && i < node->nic_count; i++) {
+        if (node->nics[i].how == ES_NIC_AUTO)
+            continue;
+        load_error(ld, node->nics[i].pos,
+                   "%d copies cannot share one address; write {} for automatic ones",
+                   copies);
+        ((struct es_nic *)(uintptr_t)node->nics)[i].how = ES_NIC_AUTO;
+    }
     if (node->hidden && node->trainee.console != NULL &&
         strcmp(node->trainee.console, "none") != 0)
         load_error(ld, node->pos, "a hidden node has no console for trainees");

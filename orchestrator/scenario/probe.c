@@ -203,7 +203,7 @@ static json_t *int_value(struct draft *d, const struct es_yaml *y, int64_t min,
 static json_t *range_value(struct draft *d, const struct probe_key *key,
                            const struct es_yaml *y)
 {
-    static const char *const names[] = {"min", "max", NULL};
+    static const char *const names[] = {"min", "max"};
     int64_t bounds[2] = {0, 0};
     bool set[2] = {false, false};
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
@@ -211,7 +211,7 @@ static json_t *range_value(struct draft *d, const struct probe_key *key,
         while (i < 2 && strcmp(item->key, names[i]) != 0)
             i++;
         if (i == 2)
-            load_error(d->ld, item->key_pos, "unknown key%s", suggest(item->key, names));
+            load_error(d->ld, item->key_pos, "unknown key; there are min and max");
         else
             set[i] = scalar_int(d->ld, item, key->min, key->max, &bounds[i]);
         path_pop(d->ld, mark);
@@ -460,6 +460,14 @@ static void check_kind(struct draft *d, const struct es_yaml *y)
     }
 }
 
+static bool is_known(const struct probe_table *table, const char *name)
+{
+    for (const struct probe_key *key = table->keys; key->name != NULL; key++)
+        if (strcmp(key->name, name) == 0)
+            return true;
+    return es_str_starts(name, "x-");
+}
+
 static void report_unknown(struct draft *d, const struct es_yaml *item, bool in_flow)
 {
     const char *names[32];
@@ -491,12 +499,21 @@ void probe_bind(struct load *ld, enum es_probe_kind kind, const struct es_yaml *
     probe->look = load_own(ld, json_object());
     if (probe->look == NULL || !bind_is_map(ld, y))
         return;
+    bool slipped = y->partial;
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        if (is_known(d.table, item->key))
+            continue;
+        size_t mark = path_push(ld, item->key);
+        report_unknown(&d, item, y->flow);
+        path_pop(ld, mark);
+        slipped = true;
+    }
     for (const struct probe_key *key = d.table->keys; key->name != NULL; key++) {
         if (key->role == P_PRESENCE)
             probe->presence_field = key->name;
         const struct es_yaml *item = es_yaml_get(y, key->name);
         if (item == NULL) {
-            if (key->required)
+            if (key->required && !slipped)
                 load_error(ld, y->key_pos, "the key \"%s\" is missing", key->name);
             continue;
         }
@@ -504,17 +521,8 @@ void probe_bind(struct load *ld, enum es_probe_kind kind, const struct es_yaml *
         bind_key(&d, key, item);
         path_pop(ld, mark);
     }
-    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
-        const struct probe_key *key = d.table->keys;
-        while (key->name != NULL && strcmp(key->name, item->key) != 0)
-            key++;
-        if (key->name != NULL || es_str_starts(item->key, "x-"))
-            continue;
-        size_t mark = path_push(ld, item->key);
-        report_unknown(&d, item, y->flow);
-        path_pop(ld, mark);
-    }
-    check_kind(&d, y);
+    if (!slipped)
+        check_kind(&d, y);
     add_defaults(&d, y->key_pos);
     struct es_expect *kept = load_alloc(ld, d.expect_count, sizeof *kept);
     if (kept == NULL)

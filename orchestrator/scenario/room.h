@@ -206,7 +206,7 @@ struct ref {
 struct expansion { /* a text with ${…} to check when all names are known */
     const char *text, *path;
     struct es_pos pos;
-    bool shell, in_setup;
+    bool shell, in_setup, in_file;
 };
 struct asset {
     const char *name; /* relative, "/" between parts */
@@ -225,6 +225,9 @@ struct load {
     char path[512];       /* of what is being bound: "nodes.web.image" */
     size_t path_len;
     bool in_setup;
+    bool
+        slipped; /* the map just bound broke off or had an unknown key: what seems to lack
+                     may be there under another name */
     struct ref *refs;
     size_t ref_count;
     struct expansion *expansions;
@@ -255,6 +258,13 @@ void load_error_at(struct load *ld, struct es_pos pos, const char *path, const c
 void load_warn_at(struct load *ld, struct es_pos pos, const char *path, const char *fmt,
                   ...) __attribute__((format(printf, 4, 5)));
 /* Extends ld->path; returns what path_pop needs. */
+/* For what stands outside the tree being bound, such as another file. */
+struct saved_path {
+    char text[512];
+    size_t len;
+};
+void path_leave(struct load *ld, struct saved_path *saved); /* the path is then empty */
+void path_return(struct load *ld, const struct saved_path *saved);
 size_t path_push(struct load *ld, const char *key);
 size_t path_push_index(struct load *ld, size_t index);
 void path_pop(struct load *ld, size_t mark);
@@ -301,6 +311,7 @@ void text_check_translations(struct load *ld);
 
 /* ---- expand.c */
 void expand_note(struct load *ld, const char *text, struct es_pos pos, bool shell);
+void expand_note_file(struct load *ld, const struct source_file *source);
 void expand_check(struct load *ld);
 
 /* ---- T_CUSTOM binders of the tables */
@@ -313,6 +324,7 @@ bind_fn bind_nodes, bind_kinds, bind_image, bind_nics, bind_password, bind_setup
 
 /* ---- done hooks */
 void nodes_begin(struct load *ld);
+void solution_done(struct load *ld, void *object, const struct es_yaml *y);
 void condition_done(struct load *ld, void *object, const struct es_yaml *y);
 void step_done(struct load *ld, void *object, const struct es_yaml *y);
 void solution_step_done(struct load *ld, void *object, const struct es_yaml *y);

@@ -38,18 +38,22 @@ static bool is_number(const char *s)
 
 void scalar_expects(struct load *ld, const struct es_yaml *y, const char *what)
 {
+    bool text = strcmp(what, "a text") == 0 || strcmp(what, "a word") == 0;
+    if (y->broken)
+        return;
     switch (y->type) {
     case ES_YAML_NULL:
         load_error(ld, y->pos, "expected %s, found nothing", what);
         break;
     case ES_YAML_LIST:
         load_error(ld, y->pos, "expected %s, found a list%s", what,
-                   y->flow ? "; quote a text that begins with \"[\"" : "");
+                   text && y->flow ? "; quote a text that begins with \"[\"" : "");
         break;
     case ES_YAML_MAP:
         load_error(ld, y->pos, "expected %s, found a map%s", what,
-                   y->flow ? "; quote a text that begins with \"{\""
-                           : "; quote a text that holds \": \"");
+                   !text     ? ""
+                   : y->flow ? "; quote a text that begins with \"{\""
+                             : "; quote a text that holds \": \"");
         break;
     case ES_YAML_SCALAR:
         load_error(ld, y->pos, "expected %s, found \"%.60s\"", what, y->text);
@@ -59,7 +63,7 @@ void scalar_expects(struct load *ld, const struct es_yaml *y, const char *what)
 
 const char *scalar_word(struct load *ld, const struct es_yaml *y)
 {
-    if (y->type != ES_YAML_SCALAR || *y->text == '\0') {
+    if (y->type != ES_YAML_SCALAR || y->broken || *y->text == '\0') {
         scalar_expects(ld, y, "a word");
         return NULL;
     }
@@ -68,7 +72,7 @@ const char *scalar_word(struct load *ld, const struct es_yaml *y)
 
 const char *scalar_string(struct load *ld, const struct es_yaml *y)
 {
-    if (y->type != ES_YAML_SCALAR) {
+    if (y->type != ES_YAML_SCALAR || y->broken) {
         scalar_expects(ld, y, "a text");
         return NULL;
     }

@@ -94,7 +94,7 @@ static void note_template(struct load *ld, const char *name, struct es_pos pos)
 {
     const struct source_file *source = files_text(ld, name, pos, TEMPLATE_MAX, false);
     if (source != NULL)
-        expand_note(ld, source->text, pos, false);
+        expand_note_file(ld, source);
 }
 
 void bind_copy(struct load *ld, const struct key *key, const struct es_yaml *y,
@@ -185,7 +185,7 @@ void step_done(struct load *ld, void *object, const struct es_yaml *y)
     static const char *const things[] = {"copy",    "write",  "script", "run",
                                          "service", "traces", NULL};
     (void)object;
-    if (keys_present(y, things) != 1)
+    if (keys_present(y, things) != 1 && !ld->slipped)
         load_error(ld, y->pos,
                    "a step is exactly one of copy, write, script, run and service");
 }
@@ -225,7 +225,7 @@ void solution_step_done(struct load *ld, void *object, const struct es_yaml *y)
     const struct es_solution_step *step = object;
     size_t run_count = keys_present(y, runs);
     bool has_node = es_yaml_get(y, "node") != NULL;
-    if (keys_present(y, later_steps) > 0)
+    if (keys_present(y, later_steps) > 0 || ld->slipped)
         return;
     if (run_count > 1)
         load_error(ld, y->pos, "a step is one of script and run");
@@ -245,11 +245,22 @@ void solution_step_done(struct load *ld, void *object, const struct es_yaml *y)
 void sabotage_done(struct load *ld, void *object, const struct es_yaml *y)
 {
     const struct es_solution_step *step = object;
+    if (ld->slipped)
+        return;
     if (keys_present(y, runs) != 1)
         load_error(ld, y->pos, "a step is one of script and run");
-    if (step->prove_count == 0)
+    if (es_yaml_get(y, "breaks") == NULL ||
+        (step->proves != NULL && step->prove_count == 0))
         load_error(
             ld, y->pos,
             "this step breaks nothing: name in breaks the conditions that fail after "
             "it");
+}
+
+void solution_done(struct load *ld, void *object, const struct es_yaml *y)
+{
+    const struct es_yaml *steps = es_yaml_get(y, "steps");
+    (void)object;
+    if (steps != NULL && steps->type == ES_YAML_LIST && steps->count == 0)
+        load_error(ld, steps->pos, "a solution without steps");
 }

@@ -208,18 +208,16 @@ static void add_tree(struct load *ld, const char *lang, const struct es_yaml *ma
 
 void text_load_translations(struct load *ld)
 {
-    size_t outer = ld->path_len;
-    char saved[sizeof ld->path];
-    memcpy(saved, ld->path, sizeof saved);
+    struct saved_path saved;
+    path_leave(ld, &saved);
     for (size_t i = 0; ld->dir != NULL && i < ld->complete_count; i++) {
         char name[32];
         struct es_yaml *root = NULL;
         snprintf(name, sizeof name, "lang/%s.yaml", ld->complete[i]);
         const struct source_file *source =
-            files_text(ld, name, (struct es_pos){0}, ES_YAML_FILE_MAX, true);
+            files_text(ld, name, (struct es_pos){name, 0, 0}, ES_YAML_FILE_MAX + 1, true);
         if (source == NULL)
             continue;
-        path_pop(ld, 0);
         int rc = es_yaml_parse(&ld->s->arena, source->name, source->text, source->len,
                                ld->diags, &root);
         if (rc == ES_ENOMEM)
@@ -227,8 +225,7 @@ void text_load_translations(struct load *ld)
         else if (root != NULL)
             add_tree(ld, ld->complete[i], root);
     }
-    memcpy(ld->path, saved, sizeof saved);
-    ld->path_len = outer;
+    path_return(ld, &saved);
 }
 
 void text_check_translations(struct load *ld)

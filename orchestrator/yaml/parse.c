@@ -27,7 +27,8 @@ struct builder {
     size_t depth;
     size_t event_count;
     bool nomem;
-    bool stop; /* nothing after this can be read */
+    bool stop;  /* nothing after this can be read */
+    bool ended; /* the text was read to its end */
 };
 
 static struct es_pos pos_of(const struct builder *b, yaml_mark_t mark)
@@ -110,19 +111,34 @@ static struct es_yaml *make(struct builder *b, enum es_yaml_type type, yaml_mark
 
 #define CORE_TAG "tag:yaml.org,2002:"
 
-/* Refuses anchors and tags that are not the core's. */
-static void check_marks(struct builder *b, yaml_mark_t mark, const yaml_char_t *anchor,
+static bool is_core_tag(const char *tag)
+{
+    static const char *const names[] = {"str",  "int", "float", "bool",
+                                        "null", "map", "seq"};
+    if (strcmp(tag, "!") == 0)
+        return true;
+    if (strncmp(tag, CORE_TAG, strlen(CORE_TAG)) != 0)
+        return false;
+    for (size_t i = 0; i < ES_COUNT(names); i++)
+        if (strcmp(tag + strlen(CORE_TAG), names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Refuses anchors and tags that are not the core's; true when all is well. */
+static bool check_marks(struct builder *b, yaml_mark_t mark, const yaml_char_t *anchor,
                         const yaml_char_t *tag)
 {
-    const char *t = (const char *)tag;
     if (anchor != NULL)
         report(b, pos_of(b, mark),
                "\"&\" would name an anchor; anchors are not part of the language: quote "
                "this text");
-    if (t != NULL && strcmp(t, "!") != 0 && strncmp(t, CORE_TAG, strlen(CORE_TAG)) != 0)
+    bool good_tag = tag == NULL || is_core_tag((const char *)tag);
+    if (!good_tag)
         report(
             b, pos_of(b, mark),
             "\"!\" would be a tag; tags are not part of the language: quote this text");
+    return anchor == NULL && good_tag;
 }
 
 static bool is_null(const char *s)
@@ -131,18 +147,20 @@ static bool is_null(const char *s)
            strcmp(s, "Null") == 0 || strcmp(s, "NULL") == 0;
 }
 
-/* The scalar's bytes in the arena; problems are reported and give "". */
-static const char *scalar_text(struct builder *b, const yaml_event_t *event)
+/* The scalar's bytes in the arena; problems are reported, clear *good and give "". */
+static const char *scalar_text(struct builder *b, const yaml_event_t *event, bool *good)
 {
     const char *value = (const char *)event->data.scalar.value;
     size_t len = event->data.scalar.length;
     if (len > ES_YAML_SCALAR_MAX) {
         report(b, pos_of(b, event->start_mark),
                "this text has more than 64 KiB; put it into a file");
+        *good = false;
         return "";
     }
     if (memchr(value, '\0', len) != NULL) {
         report(b, pos_of(b, event->start_mark), "a NUL inside a text; remove it");
+        *good = false;
         return "";
     }
     const char *text = es_arena_strndup(b->arena, value, len);
@@ -160,8 +178,9 @@ static bool expects_key(const struct builder *b)
 static void on_scalar(struct builder *b, const yaml_event_t *event)
 {
     const char *tag = (const char *)event->data.scalar.tag;
-    check_marks(b, event->start_mark, event->data.scalar.anchor, event->data.scalar.tag);
-    const char *text = scalar_text(b, event);
+    bool good = check_marks(b, event->start_mark, event->data.scalar.anchor,
+                            event->data.scalar.tag);
+    const char *text = scalar_text(b, event, &good);
     if (text == NULL)
         return;
     if (expects_key(b)) {
@@ -179,6 +198,7 @@ static void on_scalar(struct builder *b, const yaml_event_t *event)
         return;
     item->text = text;
     item->quoted = quoted;
+    item->broken = !good;
     attach(b, item);
 }
 
@@ -195,7 +215,7 @@ static void on_alias(struct builder *b, const yaml_event_t *event)
     if (item == NULL)
         return;
     item->text = "";
-    item->quoted = true;
+    item->quoted = item->broken = true;
     attach(b, item);
 }
 
@@ -262,6 +282,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
     case YAML_DOCUMENT_END_EVENT:
         break;
     case YAML_STREAM_END_EVENT:
+        b->ended = true;
         return false;
     }
     return !b->stop && !b->nomem;
@@ -299,6 +320,10 @@ int es_yaml_parse(struct es_arena *arena, const char *file, const char *text, si
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     read_events(&b, &parser, text, len);
     yaml_parser_delete(&parser);
+    for (size_t i = 0; i < b.depth; i++)
+        b.stack[i].container->partial = true;
+    if (b.root != NULL && !b.ended)
+        b.root->partial = true;
     yaml_seen_finish(&b.seen);
     if (b.nomem || diags->arena.failed)
         return ES_ENOMEM;
