@@ -80,8 +80,8 @@ enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
  * the network and finds nothing is `fault` too: our dead machine may be why.
  *
  * Services. A round's verdict is the outcome at its end, one sample as in contests: it can
- * be told by naming one moment, a restart within a round is no miss, and no outage costs a
- * round more than it lasted over. A pass earns the points. A fail is a miss, or waived when
+ * be told by naming one moment, a restart within a round is no miss, and a repair late in a
+ * round still saves it. A pass earns the points. A fail is a miss, or waived when
  * a waiving fact holds now. Unknown, fault and none count for nobody, nor do rounds that end
  * within a jump. The first 3 absent rounds in a row earn nothing, those after them are
  * misses. `sla_after` misses in a row cost one penalty and the count begins again; a pass
@@ -170,6 +170,7 @@ struct es_objective_state {
     int64_t mpts;             /* earned, before scaling */
     int64_t cause_pos;
     bool overridden;
+    /* Its condition passed as it opened, or, observed alone, was never seen to fail. */
     bool started_met;
 };
 void es_score_objective(const struct es_score *score, int team, int objective,

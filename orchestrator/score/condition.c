@@ -189,6 +189,7 @@ bool condition_evaluate(struct es_score *score, int team, int cond)
     state->outcome = (uint8_t)outcome;
     state->since_ex_ms = score->now_ms;
     state->cause = score->cause > 0 ? score->cause : state->raw_cause;
+    state->failed = state->failed || outcome == ES_OUTCOME_FAIL;
     if (outcome_known(outcome))
         state->known = (uint8_t)outcome;
     return true;

@@ -31,7 +31,8 @@ static void put_conditions(struct sink *sink, const struct es_score *score,
     for (size_t i = 0; i < score->model.conditions; i++) {
         const struct cond_state *state = &team->conds[i];
         put(sink, state->raw | state->outcome << 8 | state->known << 16);
-        put(sink, state->after_reached | state->late << 1 | state->voids << 2);
+        put(sink, state->after_reached | state->late << 1 | state->failed << 2 |
+                      state->voids << 3);
         put(sink, state->observed_run_ms);
         put(sink, state->observed_ex_ms);
         put(sink, state->since_ex_ms);

@@ -45,7 +45,7 @@ static void tell_objective(const struct es_score *score, int team, int objective
     } else if (state->status == ES_OBJ_MET) {
         snprintf(text, size, "%s %s at T+%s%s", cond,
                  def->judged == ES_JUDGED_ONCE ? "passed" : "held at the end,", at,
-                 state->started_met ? ", when the objective opened" : "");
+                 state->started_met ? ", as it was from the first" : "");
     } else {
         snprintf(text, size, "%s did not pass in time, closed at T+%s", cond, at);
     }

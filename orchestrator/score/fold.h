@@ -57,6 +57,7 @@ struct anchor {
 struct cond_def {
     enum es_condition_kind kind;
     bool outward;     /* looks over the network: a faulted machine may spoil it */
+    bool waits;       /* on a fact or a moment, itself or in its parts */
     bool present;     /* the probe's expectation */
     int node;         /* the machine that observes; -1: none */
     int control;      /* -1: none */
@@ -161,7 +162,9 @@ void seen_finish(struct seen *seen);
 struct cond_state {
     uint8_t raw, outcome;
     uint8_t known; /* the last outcome that was pass or fail; else NONE */
-    bool stale_queued, for_queued, after_reached, late; /* late: within: is over */
+    bool stale_queued, for_queued, after_reached;
+    bool late;   /* within: is over */
+    bool failed; /* its outcome was a fail at some time */
     uint16_t voids;
     int64_t observed_run_ms, observed_ex_ms; /* -1: never */
     int64_t since_ex_ms;

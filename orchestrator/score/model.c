@@ -12,6 +12,16 @@ static void count_reader(const struct es_condition *cond, int *waits)
     *waits = (int)cond->part_count + (cond->control >= 0 ? 1 : 0);
 }
 
+/* Called when the parts are done. */
+static void mark_waiting(struct model *model, int index)
+{
+    const struct es_condition *cond = &model->scenario->conditions[index];
+    bool waits = cond->kind == ES_COND_FACT || cond->after.set;
+    for (size_t i = 0; i < cond->part_count; i++)
+        waits = waits || model->conds[cond->parts[i]].waits;
+    model->conds[index].waits = waits;
+}
+
 /* Kahn's algorithm over parts and controls; what reads has the higher rank. */
 static int order_conditions(struct model *model, struct es_err *err)
 {
@@ -27,6 +37,7 @@ static int order_conditions(struct model *model, struct es_err *err)
     for (; done < ready; done++) {
         int cond = model->order[done];
         model->conds[cond].rank = (int)done;
+        mark_waiting(model, cond);
         LISTS_EACH(reader, &model->readers, cond)
         if (--waits[*reader] == 0)
             model->order[ready++] = *reader;

@@ -101,12 +101,22 @@ static void judge_held(struct es_score *score, int team, int objective)
         set_fact(score, team, objective, ES_FACT_OBJECTIVE_LOST, !met, cond->cause);
 }
 
+/* What passes without ever having been seen to fail was so before anybody looked. */
+static bool met_at_first_sight(const struct es_score *score, int cond,
+                               const struct cond_state *state)
+{
+    return state->outcome == ES_OUTCOME_PASS && !state->failed &&
+           !score->model.conds[cond].waits;
+}
+
 void objective_judge(struct es_score *score, int team, int objective)
 {
     struct obj_state *state = &team_of(score, team)->objectives[objective];
     const struct cond_state *cond = cond_of(score, team, objective);
     if (state->status != ES_OBJ_OPEN || state->overridden)
         return;
+    if (met_at_first_sight(score, def_of(score, objective)->when, cond))
+        state->started_met = true;
     switch (def_of(score, objective)->judged) {
     case ES_JUDGED_ONCE:
         if (cond->outcome == ES_OUTCOME_PASS)

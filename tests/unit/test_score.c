@@ -145,6 +145,30 @@ START_TEST(for_reached_as_the_window_closes_is_in_time)
 }
 END_TEST
 
+START_TEST(met_before_anybody_looked)
+{
+    struct world world;
+    world_init(&world);
+    int a = world_probe(&world), b = world_probe(&world);
+    int fact = world_composite(&world, ES_COND_FACT, 0, 0, NULL);
+    world.conds[fact].fact = world_fact(&world, ES_FACT_CONDITION_PASS, b);
+    world.conds[fact].within_ms = MIN;
+    int first = world_objective(&world, a, 10), second = world_objective(&world, b, 10);
+    int third = world_objective(&world, fact, 10);
+    world_start(&world, 1);
+    world_clock(&world, 0, ES_CLOCK_RUNNING);
+    world_see(&world, 10 * S, 1, a, UNKNOWN);
+    world_see(&world, 20 * S, 1, a, PASS);
+    world_see(&world, 20 * S, 1, b, FAIL);
+    world_see(&world, 40 * S, 1, b, PASS);
+    ck_assert(objective(&world, 1, first).started_met);
+    ck_assert(!objective(&world, 1, second).started_met);
+    ck_assert(!objective(&world, 1, third).started_met);
+    ck_assert_int_eq(objective(&world, 1, third).status, ES_OBJ_MET);
+    world_finish(&world);
+}
+END_TEST
+
 START_TEST(held_counts_the_share_of_known_time)
 {
     struct world world;
@@ -674,7 +698,7 @@ START_TEST(as_json)
               "\"parts\":[{\"name\":\"handling\",\"earned_mpts\":11000,\"possible_mpts\":"
               "11000,\"weight\":100,\"scaled_mpts\":100000}],"
               "\"objectives\":{\"o0\":{\"status\":\"open\",\"met_ms\":500,\"mpts\":10000,"
-              "\"points\":10,\"cause\":2,\"overridden\":false,\"started_met\":false,"
+              "\"points\":10,\"cause\":2,\"overridden\":false,\"started_met\":true,"
               "\"held_ms\":1000,\"open_ms\":1000}},"
               "\"phases\":{\"p0\":{\"begun_ms\":0,\"done_ms\":500,\"stuck\":false,"
               "\"late\":false}},"
@@ -699,6 +723,7 @@ Suite *score_suite(void)
     tcase_add_test(tc, a_drill_of_two_teams);
     tcase_add_test(tc, objectives_open_and_close);
     tcase_add_test(tc, for_reached_as_the_window_closes_is_in_time);
+    tcase_add_test(tc, met_before_anybody_looked);
     tcase_add_test(tc, held_counts_the_share_of_known_time);
     tcase_add_test(tc, at_end_judges_the_last_that_is_known);
     tcase_add_test(tc, phases_follow_each_other);
