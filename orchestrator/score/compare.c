@@ -277,6 +277,6 @@ enum judge_answer judge_compare(struct judge *judge, const struct es_expect *exp
     case ES_CMP_CHANGED:
         return changed(judge, field, before, expect->value);
     }
-    ES_ASSERT(!"a comparison");
+    ES_ASSERT(false && "a comparison");
     return JUDGE_OURS;
 }

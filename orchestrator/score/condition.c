@@ -125,7 +125,7 @@ static int combine(const struct es_condition *cond, const int *counts)
         break;
     case ES_COND_PROBE:
     case ES_COND_FACT:
-        ES_ASSERT(!"a composite");
+        ES_ASSERT(false && "a composite");
     }
     ES_ASSERT(!(pass && fail));
     return pass   ? ES_OUTCOME_PASS

@@ -53,6 +53,7 @@ void log_penalty(struct es_score *score, int team, int service)
     struct reason *reason = append(score);
     if (reason == NULL)
         return;
+    ES_ASSERT(def->sla_after > 0);
     reason->kind = REASON_PENALTY;
     reason->team = team;
     reason->subject = service;
@@ -63,6 +64,7 @@ void log_penalty(struct es_score *score, int team, int service)
 int log_points(struct es_score *score, int team, int part, int64_t mpts, int64_t pos,
                const char *text)
 {
+    ES_ASSERT(text != NULL && part < (int)score->model.part_count);
     char *copy = es_strdup(text);
     struct reason *reason = copy != NULL ? append(score) : NULL;
     if (reason == NULL) {

@@ -41,6 +41,7 @@ static void set_fault(struct es_score *score, int team, struct node_state *node,
 static void take(struct es_score *score, int team, const struct es_event *event)
 {
     int index = event->subject;
+    ES_ASSERT(index >= 0 && (size_t)index < score->model.nodes);
     struct node_state *node = &team_of(score, team)->nodes[index];
     bool down = false;
     switch (event->a) {
@@ -62,7 +63,7 @@ static void take(struct es_score *score, int team, const struct es_event *event)
         set_fault(score, team, node, false);
         break;
     default:
-        ES_ASSERT(!"a machine event");
+        ES_ASSERT(false && "a machine event");
     }
     node->down = down;
     node->instance = down ? event->instance : 0;

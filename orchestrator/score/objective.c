@@ -135,6 +135,7 @@ void objective_open(struct es_score *score, int team, int objective)
     struct obj_state *state = &team_of(score, team)->objectives[objective];
     if (state->status != ES_OBJ_CLOSED)
         return;
+    ES_ASSERT(score->started && !state->over);
     state->status = ES_OBJ_OPEN;
     state->opened_ex_ms = score->now_ms;
     state->counted_run_ms = run_now(score);

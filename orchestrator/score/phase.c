@@ -5,6 +5,7 @@
 static void finish(struct es_score *score, int team, int phase, int64_t cause)
 {
     struct phase_state *state = &team_of(score, team)->phases[phase];
+    ES_ASSERT(state->begun_ex_ms >= 0 && state->done_ex_ms < 0);
     state->done_ex_ms = score->now_ms;
     state->done_cause = cause;
     fact_set(score, team, model_fact(&score->model, ES_FACT_PHASE_DONE, phase), true,
@@ -18,6 +19,7 @@ void phase_begin(struct es_score *score, int team, int phase, int64_t cause)
 {
     const struct es_phase *def = &score->model.scenario->phases[phase];
     struct phase_state *state = &team_of(score, team)->phases[phase];
+    ES_ASSERT(score->started);
     if (state->begun_ex_ms >= 0)
         return;
     state->begun_ex_ms = score->now_ms;

@@ -95,6 +95,7 @@ size_t es_score_part_count(const struct es_score *score)
  * begun, it is given whole, for what is not known never costs a point. */
 static int64_t scale(const struct es_part_state *part, bool only_uncounted)
 {
+    ES_ASSERT(part->weight >= 0);
     if (part->possible_mpts <= 0)
         return only_uncounted ? part->weight * 1000 : 0;
     int64_t scaled_mpts =

@@ -42,6 +42,7 @@ static void take(struct es_score *score, int team, int service,
     state->last = (uint8_t)outcome;
     if (verdict == ROUND_PASS || outcome == ES_OUTCOME_FAIL)
         state->absent_in_a_row = 0;
+    ES_ASSERT((verdict == ROUND_PASS) == (outcome == ES_OUTCOME_PASS && !score->jumping));
     switch (verdict) {
     case ROUND_PASS:
         state->passed++;
@@ -62,6 +63,9 @@ static void take(struct es_score *score, int team, int service,
         state->unknown++;
         break;
     }
+    ES_ASSERT(state->passed + state->failed + state->absent + state->waived +
+                  state->unknown ==
+              score->rounds[service]);
     log_round(score, team, service, (int)verdict, score->rounds[service]);
     if (def->sla_after > 0 && state->misses_in_a_row >= def->sla_after) {
         state->misses_in_a_row = 0;
@@ -73,6 +77,7 @@ static void take(struct es_score *score, int team, int service,
 void service_round(struct es_score *score, int service)
 {
     const struct es_service *def = &score->model.scenario->services[service];
+    ES_ASSERT(service >= 0 && (size_t)service < score->model.services);
     score->rounds[service]++;
     for (int team = 1; team <= score->team_count; team++) {
         int outcome = team_of(score, team)->conds[def->condition].outcome;

@@ -34,6 +34,7 @@ static void follow(struct es_score *score, int team, int cond)
 {
     const struct cond_def *def = &score->model.conds[cond];
     const struct cond_state *state = &team_of(score, team)->conds[cond];
+    ES_ASSERT(state->since_ex_ms == score->now_ms);
     fact_set(score, team, def->fact_pass, state->outcome == ES_OUTCOME_PASS,
              state->cause);
     fact_set(score, team, def->fact_fail, state->outcome == ES_OUTCOME_FAIL,
@@ -60,6 +61,7 @@ void settle(struct es_score *score, int team)
 void anchors_fire(struct es_score *score, int team, size_t row, int64_t from_ms)
 {
     const struct model *model = &score->model;
+    ES_ASSERT(row <= model->facts && from_ms <= score->now_ms);
     LISTS_EACH(index, &model->anchors_of, row)
     {
         const struct anchor *anchor = &model->anchors[*index];
@@ -88,6 +90,7 @@ void fact_set(struct es_score *score, int team, int fact, bool now, int64_t caus
 {
     if (fact < 0)
         return;
+    ES_ASSERT((size_t)fact < score->model.facts);
     struct fact_state *state = &team_of(score, team)->facts[fact];
     if (state->now == now)
         return;

@@ -111,7 +111,7 @@ static void fire_ex(struct es_score *score)
         break;
     case TIMER_FOR:
     case TIMER_STALE:
-        ES_ASSERT(!"a timer of the run heap");
+        ES_ASSERT(false && "a timer of the run heap");
     }
     settle(score, team);
 }

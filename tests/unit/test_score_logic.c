@@ -35,7 +35,7 @@ static void see(int64_t ex_ms, int cond, int outcome)
 }
 #define EXPECT(cond, want)                                                               \
     ck_assert_str_eq(es_outcome_name(world_outcome(&world, 1, cond)),                    \
-                     es_outcome_name(want))
+                     es_outcome_name((enum es_outcome)(want)))
 
 START_TEST(composites_of_two)
 {
