@@ -130,6 +130,17 @@ check-one: $(LIB) $(ONE_AGENT) $(if $(ONE_AGENT),$(B)/bin/enshu-agent-host) $(T:
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(T:%.c=$(B)/obj/%.o) $(TEST_SUPPORT:%.c=$(B)/obj/%.o) $(B)/gen/one_$$n.c $(ONE_AGENT) $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $(B)/bin/one-$$n && \
 	$(TEST_ENV) $(B)/bin/one-$$n
 
+# What is missing is installed first; the rest is a second make, which then finds it.
+test:
+	@.ci/install
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check
+
+demo:
+	@.ci/install
+	@$(MAKE) --no-print-directory all
+	@scenarios/demo.sh $(abspath $(B)/bin) $(SCENARIO)
+
 # ------------------------------------------------------------------------------------------------ numbers
 # Simulated agents as a program, for load and crash tests.
 $(B)/bin/enshu-simagents: $(B)/obj/tests/bench/simagents.o $(B)/obj/tests/support/simagent.o $(LIB)
