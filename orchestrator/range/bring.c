@@ -1,6 +1,8 @@
 /* `up`: from a file to machines that are ready. Images and moulds first, each once; then
  * all machines at a time, as many booting as the host carries. Called again for a range
  * that stands half, it drives only what is missing. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -270,14 +272,13 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
 
 /* ---------------------------------------------------------------- the request */
 
-static int load(struct es_range_core *core, const struct bring_request *request,
-                struct range **ret_range, struct es_err *err)
+static int load_file(const char *file, struct es_scenario **ret_scenario,
+                     struct es_err *err)
 {
     struct es_diags *diags = es_calloc(1, sizeof *diags);
-    struct es_scenario *scenario = NULL;
     if (diags == NULL)
         return es_err_nomem(err);
-    int rc = es_scenario_load(request->file, diags, &scenario, err);
+    int rc = es_scenario_load(file, diags, ret_scenario, err);
     if (rc == ES_ESCENARIO && diags->count > 0)
         es_err_set(err, rc, "%s:%d:%d: %s: %s (%zu in all; `enshu validate` shows them)",
                    diags->items[0].pos.file, diags->items[0].pos.line,
@@ -285,30 +286,74 @@ static int load(struct es_range_core *core, const struct bring_request *request,
                    diags->error_count);
     es_diags_finish(diags);
     es_free(diags);
+    return rc;
+}
+
+/* The range works on a copy of the scenario's folder: what is edited meanwhile belongs to
+ * the next range. */
+static int load_copy(struct es_range_core *core, const char *name,
+                     const struct es_scenario *original, struct es_scenario **ret_copy,
+                     struct es_err *err)
+{
+    char folder[PATH_BYTES], file[PATH_BYTES];
+    const char *base = strrchr(original->file, '/');
+    int rc = es_str_printf(folder, sizeof folder, "%s/ranges/%s", core->state_dir, name);
+    if (rc == 0 && mkdir(folder, 0711) != 0 && errno != EEXIST)
+        return es_err_set(err, ES_EIO, "cannot make %s: %s", folder, strerror(errno));
+    if (rc == 0)
+        rc = es_str_printf(folder, sizeof folder, "%s/ranges/%s/scenario",
+                           core->state_dir, name);
+    if (rc == 0)
+        rc = es_str_printf(file, sizeof file, "%s/%s", folder,
+                           base != NULL ? base + 1 : original->file);
     if (rc != 0)
-        return rc;
-    const char *name = request->name != NULL ? request->name : scenario->name;
+        return es_err_set(err, rc, "the state folder's path is too long");
+    rc = files_remove(AT_FDCWD, folder, err);
+    if (rc == 0)
+        rc = files_copy(original->dir, folder, err);
+    return rc == 0 ? load_file(file, ret_copy, err) : rc;
+}
+
+static int find_or_make(struct es_range_core *core, const struct bring_request *request,
+                        const struct es_scenario *original, struct range **ret_range,
+                        struct es_err *err)
+{
+    struct es_scenario *copy = NULL;
+    const char *name = request->name != NULL ? request->name : original->name;
     struct range *old = core_range(core, name);
-    if (old != NULL) {
-        bool same = es_str_eq(old->scenario->hash, scenario->hash) &&
-                    (request->teams == 0 || request->teams == old->team_count);
-        es_scenario_destroy(scenario);
-        *ret_range = old;
-        if (!same)
-            return es_err_set(err, ES_EEXIST,
-                              "range %s is already there with another scenario or number "
-                              "of teams; take it "
-                              "down first, or give this one another name with --range",
-                              name);
-        return old->phase == R_UP || old->phase == R_FAILED
-                   ? 0
-                   : es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
-                                name);
+    if (old == NULL) {
+        if (!es_str_is_name(name, ES_NAME_MAX))
+            return es_err_set(err, ES_EINVAL,
+                              "%s is no name for a range: a-z, 0-9, - . _", name);
+        int rc = load_copy(core, name, original, &copy, err);
+        if (rc == 0)
+            rc = range_create(core, name, copy, request->teams > 0 ? request->teams : 1,
+                              ret_range, err);
+        if (rc != 0)
+            es_scenario_destroy(copy);
+        return rc;
     }
-    rc = range_create(core, name, scenario, request->teams > 0 ? request->teams : 1,
-                      ret_range, err);
-    if (rc != 0)
-        es_scenario_destroy(scenario);
+    if (!es_str_eq(old->scenario->hash, original->hash) ||
+        (request->teams != 0 && request->teams != old->team_count))
+        return es_err_set(err, ES_EEXIST,
+                          "range %s is already there with another scenario or number of "
+                          "teams; take it down first, or name this one with --range",
+                          name);
+    if (old->phase != R_UP && old->phase != R_FAILED)
+        return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
+                          name);
+    *ret_range = old;
+    return 0;
+}
+
+static int load(struct es_range_core *core, const struct bring_request *request,
+                struct range **ret_range, struct es_err *err)
+{
+    struct es_scenario *original = NULL;
+    int rc = load_file(request->file, &original, err);
+    if (rc == 0)
+        rc = find_or_make(core, request, original, ret_range, err);
+    es_scenario_destroy(original);
     return rc;
 }
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,32 +19,6 @@ struct leave {
     void (*done)(void *arg, int status, const struct es_err *err, json_t *removed);
     void *arg;
 };
-
-static int remove_tree(int parent, const char *name, struct es_err *err)
-{
-    struct stat st;
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? 0
-                               : es_err_set(err, ES_EIO, "cannot look at %s: %s", name,
-                                            strerror(errno));
-    if (S_ISDIR(st.st_mode)) {
-        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-        int rc = 0;
-        for (struct dirent *entry;
-             dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
-            if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
-                rc = remove_tree(fd, entry->d_name, err);
-        if (dir != NULL)
-            closedir(dir);
-        if (rc != 0)
-            return rc;
-    }
-    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 &&
-        errno != ENOENT)
-        return es_err_set(err, ES_EIO, "cannot remove %s: %s", name, strerror(errno));
-    return 0;
-}
 
 static int keep_ledger(const struct leave *leave, struct es_err *err)
 {
@@ -82,7 +55,7 @@ static void files_work(struct job *job)
     es_str_printf(path, sizeof path, "%s/ranges/%s", leave->core->state_dir, leave->name);
     job->status = keep_ledger(leave, &job->err);
     if (job->status == 0)
-        job->status = remove_tree(AT_FDCWD, path, &job->err);
+        job->status = files_remove(AT_FDCWD, path, &job->err);
 }
 
 static void finish(struct leave *leave, int status, const struct es_err *err)
@@ -216,7 +189,7 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
     es_str_printf(leave.name, sizeof leave.name, "%s", gc->names[gc->at]);
     es_str_printf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
     if (keep_ledger(&leave, &tree_err) != 0 ||
-        remove_tree(AT_FDCWD, path, &tree_err) != 0) {
+        files_remove(AT_FDCWD, path, &tree_err) != 0) {
         gc_finish(gc, &tree_err);
         return;
     }

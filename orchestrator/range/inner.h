@@ -363,6 +363,10 @@ void bring_machine_progress(struct machine *m);
 
 void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err);
 
+/* ---- files.c; both block */
+int files_remove(int parent, const char *name, struct es_err *err); /* as unlinkat */
+int files_copy(const char *from, const char *to, struct es_err *err);
+
 /* ---- mould.c */
 int mould_hashes(struct range *r, struct es_err *err); /* [worker] */
 bool mould_known(const struct range *r, int node);

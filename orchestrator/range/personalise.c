@@ -195,9 +195,16 @@ void machine_check_ready(struct machine *m)
 
 /* ---------------------------------------------------------------- setup and steps */
 
+static void begin_steps(struct machine *m);
+
 static void on_setup(struct machine *m, int status, const struct es_err *err, void *arg)
 {
     (void)arg;
+    if (status == 0 && machine_state(m) == M_SETUP && !m->mould) {
+        m->setup_done = true;
+        begin_steps(m);
+        return;
+    }
     if (status != 0) {
         machine_fail(m, machine_state(m) == M_SETUP ? "setup" : "personalise", err);
         return;
@@ -237,7 +244,8 @@ static void keep_baselines(struct machine *m)
 
 static void begin_steps(struct machine *m)
 {
-    if (m->mould) {
+    /* The mould has no machines of range scope: those are set up themselves. */
+    if (m->mould || (m->plan->team < 0 && m->node->setup_count > 0 && !m->setup_done)) {
         machine_set(m, M_SETUP, "setting up");
         steps_start(m, m->node->setup, m->node->setup_count, 0, on_setup, NULL);
         return;

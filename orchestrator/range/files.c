@@ -1,0 +1,123 @@
+/* Folders: copied into a range, removed with it. Links are never followed or copied. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "inner.h"
+
+#define COPY_BYTES_MAX (256LL << 20)
+#define COPY_FILES_MAX 10000
+#define COPY_DEPTH_MAX 16
+
+int files_remove(int parent, const char *name, struct es_err *err)
+{
+    struct stat st;
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? 0
+                               : es_err_set(err, ES_EIO, "cannot look at %s: %s", name,
+                                            strerror(errno));
+    if (S_ISDIR(st.st_mode)) {
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+        int rc = 0;
+        for (struct dirent *entry;
+             dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
+            if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
+                rc = files_remove(fd, entry->d_name, err);
+        if (dir != NULL)
+            closedir(dir);
+        if (rc != 0)
+            return rc;
+    }
+    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 &&
+        errno != ENOENT)
+        return es_err_set(err, ES_EIO, "cannot remove %s: %s", name, strerror(errno));
+    return 0;
+}
+
+struct copy {
+    int64_t bytes;
+    int files;
+};
+
+static int copy_file(const char *from, const char *to, const struct stat *st,
+                     struct es_err *err)
+{
+    int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st->st_mode & 0755);
+    int64_t left = st->st_size;
+    while (in >= 0 && out >= 0 && left > 0) {
+        ssize_t n = sendfile(out, in, NULL, (size_t)left);
+        if (n <= 0)
+            break;
+        left -= n;
+    }
+    int saved = errno;
+    bool ok = in >= 0 && out >= 0 && left == 0;
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        ok &= close(out) == 0;
+    return ok ? 0
+              : es_err_set(err, ES_EIO, "cannot copy %s to %s: %s", from, to,
+                           strerror(saved));
+}
+
+static int copy_entry(struct copy *copy, const char *from, const char *to, int depth,
+                      struct es_err *err);
+
+static int copy_folder(struct copy *copy, const char *from, const char *to, int depth,
+                       struct es_err *err)
+{
+    char a[PATH_BYTES], b[PATH_BYTES];
+    if (mkdir(to, 0755) != 0 && errno != EEXIST)
+        return es_err_set(err, ES_EIO, "cannot make %s: %s", to, strerror(errno));
+    DIR *dir = opendir(from);
+    int rc = dir != NULL
+                 ? 0
+                 : es_err_set(err, ES_EIO, "cannot read %s: %s", from, strerror(errno));
+    for (struct dirent *entry; rc == 0 && (entry = readdir(dir)) != NULL;) {
+        if (es_str_eq(entry->d_name, ".") || es_str_eq(entry->d_name, "..") ||
+            es_str_eq(entry->d_name, ".git"))
+            continue;
+        rc = es_str_printf(a, sizeof a, "%s/%s", from, entry->d_name);
+        if (rc == 0)
+            rc = es_str_printf(b, sizeof b, "%s/%s", to, entry->d_name);
+        rc = rc == 0 ? copy_entry(copy, a, b, depth + 1, err)
+                     : es_err_set(err, rc, "a path below %s is too long", from);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return rc;
+}
+
+static int copy_entry(struct copy *copy, const char *from, const char *to, int depth,
+                      struct es_err *err)
+{
+    struct stat st;
+    if (lstat(from, &st) != 0)
+        return es_err_set(err, ES_EIO, "cannot look at %s: %s", from, strerror(errno));
+    if (depth > COPY_DEPTH_MAX)
+        return es_err_set(err, ES_ELIMIT, "%s lies more than %d folders deep", from,
+                          COPY_DEPTH_MAX);
+    if (S_ISDIR(st.st_mode))
+        return copy_folder(copy, from, to, depth, err);
+    if (!S_ISREG(st.st_mode))
+        return 0;
+    copy->bytes += st.st_size;
+    if (++copy->files > COPY_FILES_MAX || copy->bytes > COPY_BYTES_MAX)
+        return es_err_set(err, ES_ELIMIT,
+                          "the scenario's folder holds more than %d files or %lld MiB",
+                          COPY_FILES_MAX, COPY_BYTES_MAX >> 20);
+    return copy_file(from, to, &st, err);
+}
+
+int files_copy(const char *from, const char *to, struct es_err *err)
+{
+    struct copy copy = {0};
+    return copy_entry(&copy, from, to, 0, err);
+}
