@@ -163,6 +163,7 @@ struct machine {
                        const struct es_err *err); /* READY or FAILED */
     void *settled_arg;
     json_t *baselines; /* user -> password evidence kept at personalise */
+    bool setup_done;   /* this disk has seen `setup` */
     bool was_ready;    /* what the ledger says, after a restart */
     char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
     struct es_hyp_machine spec;

@@ -196,6 +196,7 @@ static void begin_disk(struct machine *m)
     const struct es_image *image = &m->range->images[m->plan->node];
     char name[ES_PLAN_NAME_MAX + 8];
     machine_set(m, M_DISK, "making the disk");
+    m->setup_done = false;
     es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
     hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
                                    m->plan->disk_bytes, true, on_disk, m),
