@@ -33,7 +33,7 @@ CFLAGS_cov := -O0 -g --coverage
 CFLAGS := -std=c11 -fPIC $(WARN) $(CFLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS := $(filter -fsanitize% --coverage,$(CFLAGS_$(VARIANT))) -Wl,--as-needed $(EXTRA_LDFLAGS)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
 CHECK_LIBS = $(shell pkg-config --libs check 2>/dev/null)
 
 # ------------------------------------------------------------------------------------------------ sources

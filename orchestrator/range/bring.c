@@ -320,7 +320,7 @@ static int find_or_make(struct es_range_core *core, const struct bring_request *
 {
     struct es_scenario *copy = NULL;
     const char *name = request->name != NULL ? request->name : original->name;
-    struct range *old = core_range(core, name);
+    struct range *old = core_find_range(core, name);
     if (old == NULL) {
         if (!es_str_is_name(name, ES_NAME_MAX))
             return es_err_set(err, ES_EINVAL,

@@ -15,7 +15,7 @@ static struct range *range_of(struct es_range_core *core, const json_t *params,
                               struct es_reply *reply)
 {
     const char *name = param(params, "range");
-    struct range *r = core_range(core, name);
+    struct range *r = core_find_range(core, name);
     if (r == NULL)
         reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
     return r;

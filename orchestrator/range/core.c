@@ -21,7 +21,7 @@ int64_t core_boottime_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-struct range *core_range(struct es_range_core *core, const char *name)
+struct range *core_find_range(struct es_range_core *core, const char *name)
 {
     ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);

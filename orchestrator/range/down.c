@@ -82,7 +82,7 @@ static void on_range_gone(void *arg)
 static void on_removed(void *ctx, int status, const struct es_err *err)
 {
     struct leave *leave = ctx;
-    struct range *r = core_range(leave->core, leave->name);
+    struct range *r = core_find_range(leave->core, leave->name);
     if (status != 0) {
         leave->err = *err;
         es_err_prefix(&leave->err, "take down %s (repeat it to try again)", leave->name);
@@ -147,7 +147,7 @@ void es_range_call_down(struct es_range_core *core, const json_t *params,
                         struct es_reply *reply)
 {
     const char *name = json_string_value(json_object_get(params, "range"));
-    struct range *r = core_range(core, name);
+    struct range *r = core_find_range(core, name);
     if (r == NULL)
         reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
     else
@@ -210,7 +210,7 @@ static void gc_next(struct gc *gc)
 
 static void gc_add(struct gc *gc, const char *name)
 {
-    if (name[0] == '\0' || name[0] == '.' || core_range(gc->core, name) != NULL ||
+    if (name[0] == '\0' || name[0] == '.' || core_find_range(gc->core, name) != NULL ||
         !es_str_is_name(name, ES_NAME_MAX))
         return;
     for (size_t i = 0; i < gc->count; i++)

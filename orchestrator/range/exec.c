@@ -96,7 +96,7 @@ void es_range_call_exec(struct es_range_core *core, const json_t *params,
                         struct es_reply *reply)
 {
     struct range *r =
-        core_range(core, json_string_value(json_object_get(params, "range")));
+        core_find_range(core, json_string_value(json_object_get(params, "range")));
     struct es_err err = {0};
     struct machine *m =
         r != NULL ? range_find_machine(
@@ -184,7 +184,7 @@ void es_range_call_console(struct es_range_core *core, const json_t *params,
     static const struct es_hyp_console_events events = {.on_data = on_console_data,
                                                         .on_end = on_console_end};
     struct range *r =
-        core_range(core, json_string_value(json_object_get(params, "range")));
+        core_find_range(core, json_string_value(json_object_get(params, "range")));
     struct es_err err = {0};
     struct machine *m =
         r != NULL ? range_find_machine(
@@ -215,7 +215,7 @@ void es_range_call_console_send(struct es_range_core *core, const json_t *params
                                 struct es_reply *reply)
 {
     struct range *r =
-        core_range(core, json_string_value(json_object_get(params, "range")));
+        core_find_range(core, json_string_value(json_object_get(params, "range")));
     const char *text = json_string_value(json_object_get(params, "data"));
     struct es_err err = {0};
     struct es_buf raw;

@@ -86,7 +86,7 @@ struct es_range_core {
     void *closed_ctx;
 };
 int64_t core_boottime_ms(void); /* CLOCK_BOOTTIME */
-struct range *core_range(struct es_range_core *core, const char *name);
+struct range *core_find_range(struct es_range_core *core, const char *name);
 void core_maybe_closed(struct es_range_core *core);
 int64_t core_disk_free(const struct es_range_core *core);
 void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,

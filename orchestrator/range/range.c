@@ -352,7 +352,7 @@ void range_restore_all(struct es_range_core *core)
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct es_err err = {0};
-        if (entry->d_name[0] == '.' || core_range(core, entry->d_name) != NULL)
+        if (entry->d_name[0] == '.' || core_find_range(core, entry->d_name) != NULL)
             continue;
         if (restore(core, entry->d_name, &err) != 0)
             es_log_error("range %s cannot be restored: %s", entry->d_name, err.msg);

@@ -119,7 +119,7 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params,
     const char *name = json_string_value(json_object_get(params, "range"));
     const char *label = json_string_value(json_object_get(params, "machine"));
     json_int_t team = json_integer_value(json_object_get(params, "team"));
-    struct range *r = core_range(core, name);
+    struct range *r = core_find_range(core, name);
     struct es_err err = {0};
     if (r == NULL || r->phase != R_UP) {
         reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_EBUSY, "range %s is %s", name,

@@ -170,7 +170,7 @@ void es_range_call_watch(struct es_range_core *core, const json_t *params,
                          struct es_reply *reply)
 {
     const char *name = json_string_value(json_object_get(params, "range"));
-    struct range *r = core_range(core, name);
+    struct range *r = core_find_range(core, name);
     struct watcher *watcher = es_calloc(1, sizeof *watcher);
     if (r == NULL || watcher == NULL) {
         es_free(watcher);
