@@ -2,7 +2,9 @@
  * in the next; only what is durable reaches the fold, the watchers and the agents'
  * acknowledgements. A commit that fails drops its batch, pauses the clock through the
  * store's reserve and builds the fold anew from the ledger. */
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "inner.h"
 
@@ -167,6 +169,8 @@ int range_open_ledger(struct range *r, bool create, struct es_err *err)
     if (es_str_printf(path, sizeof path, "%s/ledger.db", r->dir) != 0)
         return es_err_set(err, ES_ELIMIT, "the path of range %s is too long", r->name);
     int rc = es_store_open(path, create, &r->store, err);
+    if (rc == 0 && chmod(path, 0600) != 0) /* the teams' secrets lie in it */
+        rc = es_err_set(err, ES_EIO, "cannot close %s to others: %s", path, strerror(errno));
     if (rc == 0)
         rc = range_refold(r, &r->score, &events, err);
     if (rc == 0)
