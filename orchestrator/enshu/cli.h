@@ -163,9 +163,10 @@ const char *member_title(const struct cli *cli, const json_t *object);
 /* clang-format off */
 #define CLI_RUN_MAP(X)                                                                   \
     X(validate) X(plan) X(schema) X(reference) X(doctor) X(version) X(help)              \
-    X(image_build) X(image_list) X(image_rm) X(up) X(status) X(watch) X(start) X(pause) X(resume)       \
-    X(stop) X(exec) X(console) X(reset) X(score) X(score_explain) X(rescore)             \
-    X(ledger_export) X(ledger_verify) X(correct) X(rehearse) X(down) X(gc) X(shutdown)
+    X(image_build) X(image_list) X(image_rm) X(up) X(status) X(watch) X(start)           \
+    X(pause) X(resume) X(stop) X(exec) X(console) X(reset) X(score) X(score_explain)     \
+    X(rescore) X(ledger_export) X(ledger_verify) X(correct) X(rehearse) X(down)          \
+    X(gc) X(shutdown)
 /* clang-format on */
 #define X(name) int run_##name(struct cli *cli, struct es_err *err);
 CLI_RUN_MAP(X)
