@@ -93,6 +93,13 @@ static struct machine *find_by_domain(struct es_range_core *core, const char *do
     return NULL;
 }
 
+static void on_stray(void *ctx, int status, const struct es_err *err)
+{
+    (void)ctx;
+    if (status != 0)
+        es_log_warn("a mould that was left running stays: %s", err->msg);
+}
+
 static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                     size_t count, const struct es_err *err)
 {
@@ -110,7 +117,12 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                 runs |= objects[k].kind == ES_HYP_MACHINE && objects[k].running &&
                         es_str_eq(objects[k].name, m->plan->name);
             enum machine_state state = machine_state(m);
-            if (runs && state == M_PLANNED && !m->mould)
+            if (runs && state == M_PLANNED &&
+                m->mould) /* half set up: begun anew by `up` */
+                hyp_submit(
+                    es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
+                    on_stray, core);
+            else if (runs && state == M_PLANNED)
                 machine_adopt(m, m->was_ready);
             else if (!runs && state == M_READY)
                 machine_gone(m, true, "it ended while the core or libvirt was away");

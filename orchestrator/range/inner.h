@@ -102,7 +102,7 @@ void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
     X(STARTING, "starting",    ES_SM_TO(M_BOOTING) | ES_SM_TO(M_FAILED))                     \
     X(BOOTING, "booting",      ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(PERSONALISING, "personalising", ES_SM_TO(M_SETUP) | ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
-    X(SETUP,   "setup",        ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
+    X(SETUP,   "setup",        ES_SM_TO(M_CHECKING) | ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(CHECKING, "checking",    ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING)) \
     X(FAILED,  "failed",       ES_SM_TO(M_PLANNED))                                          \

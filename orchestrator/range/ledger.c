@@ -170,7 +170,8 @@ int range_open_ledger(struct range *r, bool create, struct es_err *err)
         return es_err_set(err, ES_ELIMIT, "the path of range %s is too long", r->name);
     int rc = es_store_open(path, create, &r->store, err);
     if (rc == 0 && chmod(path, 0600) != 0) /* the teams' secrets lie in it */
-        rc = es_err_set(err, ES_EIO, "cannot close %s to others: %s", path, strerror(errno));
+        rc = es_err_set(err, ES_EIO, "cannot close %s to others: %s", path,
+                        strerror(errno));
     if (rc == 0)
         rc = range_refold(r, &r->score, &events, err);
     if (rc == 0)

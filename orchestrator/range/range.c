@@ -130,14 +130,15 @@ static int create(struct es_range_core *core, const char *name,
 
 static int write_identity(struct range *r, struct es_err *err)
 {
-    char path[PATH_BYTES + 32], hex[2 * SEED_BYTES + 1];
+    char path[PATH_BYTES + 32], hex[2 * SEED_BYTES + 1], file[2 * PATH_BYTES];
+    es_str_printf(file, sizeof file, "%s/%s", r->scenario->dir, r->scenario->file);
     sodium_bin2hex(hex, sizeof hex, r->secret, SEED_BYTES);
     json_t *teams = json_array();
     for (int team = 1; team <= r->team_count; team++)
         json_array_append_new(teams, json_string(r->team_names[team]));
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:i, s:o}", "range", r->name, "scenario_file", r->scenario->file,
-        "hash", r->scenario->hash, "team_count", r->team_count, "teams", teams);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:i, s:o}", "range", r->name, "scenario_file", file,
+                  "hash", r->scenario->hash, "team_count", r->team_count, "teams", teams);
     int rc = json != NULL ? es_store_put_blob(r->store, "secret", hex, strlen(hex), err)
                           : es_err_nomem(err);
     sodium_memzero(hex, sizeof hex);
