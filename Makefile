@@ -141,6 +141,21 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@scenarios/demo.sh $(abspath $(B)/bin) $(SCENARIO)
 
+# ------------------------------------------------------------------------------------------------ install
+# PREFIX/bin, and beside it what enshud finds from there: libexec/enshu, share/enshu.
+I := $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(I)/bin $(I)/libexec/enshu $(I)/share/enshu $(I)/share/doc/enshu
+	install -d $(I)/lib/systemd/user $(I)/share/bash-completion/completions
+	install -m 0755 $(B)/bin/enshu $(B)/bin/enshud $(I)/bin
+	install -m 0755 $(B)/bin/enshu-agent $(B)/bin/enshu-nest $(I)/libexec/enshu
+	cp -R scenarios/images scenarios $(I)/share/enshu
+	rm -rf $(I)/share/enshu/scenarios/images
+	chmod -R a+rX,go-w $(I)/share/enshu
+	install -m 0644 orchestrator/enshu/enshu.bash $(I)/share/bash-completion/completions/enshu
+	sed 's|@PREFIX@|$(PREFIX)|g' orchestrator/enshud/enshud.service.in > $(I)/lib/systemd/user/enshud.service
+	if [ -f README.md ]; then install -m 0644 README.md $(I)/share/doc/enshu; fi
+
 # ------------------------------------------------------------------------------------------------ numbers
 # Simulated agents as a program, for load and crash tests.
 $(B)/bin/enshu-simagents: $(B)/obj/tests/bench/simagents.o $(B)/obj/tests/support/simagent.o $(LIB)
