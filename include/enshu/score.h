@@ -65,7 +65,9 @@ enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
  * Conditions. A composite is three-valued: pass, fail, not known (none, unknown, fault,
  * absent). Not known is `fault` when any part is, else `unknown`, else `none`; `absent`
  * only when absence alone is why. A condition whose `control` does not pass is `fault`; one
- * whose `after` is not reached is `none`. With `for:`, a pass not yet held long enough
+ * whose `after` is not reached is `none`. A pass counts once its control has been observed to
+ * pass at or after it (till then a fail stays a fail, else `none`): what died by itself a
+ * moment ago looks like success. With `for:`, a pass not yet held long enough
  * leaves a fail a fail and is else `none`. Probes sum the time between passes at most
  * 2 * every apart, so they pass at an observation; composites sum the time they pass, so
  * time alone can bring it. What was jumped over counts for neither, nor for held

@@ -14,6 +14,17 @@ void condition_mark(struct es_score *score, int cond)
 
 /* ---- from raw to what counts */
 
+/* A pass that its control has not been seen to pass since: the attacker that died by itself
+ * a moment ago looks just like this. */
+static bool unconfirmed(const struct es_score *score, int team,
+                        const struct cond_def *def, const struct cond_state *state)
+{
+    return def->control >= 0 && state->raw == ES_OUTCOME_PASS &&
+           def->kind == ES_COND_PROBE &&
+           score->model.conds[def->control].kind == ES_COND_PROBE &&
+           team_of(score, team)->conds[def->control].observed_run_ms < state->raw_run_ms;
+}
+
 /* What the raw verdict counts for, `for:` apart. */
 static int effective(const struct es_score *score, int team, const struct cond_def *def,
                      const struct cond_state *state)
@@ -25,7 +36,7 @@ static int effective(const struct es_score *score, int team, const struct cond_d
     if (def->control >= 0 &&
         team_of(score, team)->conds[def->control].outcome != ES_OUTCOME_PASS)
         return ES_OUTCOME_FAULT;
-    return state->raw;
+    return unconfirmed(score, team, def, state) ? ES_OUTCOME_NONE : state->raw;
 }
 
 /* Probes: sums time between passes; those farther apart than gap_ms add nothing. */
@@ -184,6 +195,9 @@ bool condition_evaluate(struct es_score *score, int team, int cond)
     int outcome = effective(score, team, def, state);
     if (def->for_ms > 0)
         outcome = held_outcome(score, team, cond, outcome);
+    if (outcome == ES_OUTCOME_NONE && state->known == ES_OUTCOME_FAIL &&
+        unconfirmed(score, team, def, state))
+        outcome = ES_OUTCOME_FAIL;
     if (outcome == state->outcome)
         return false;
     state->outcome = (uint8_t)outcome;
@@ -209,6 +223,18 @@ static int spoilt(const struct es_score *score, int team, const struct cond_def 
     return outcome;
 }
 
+/* The control was seen to pass again: passes that waited for it may count. */
+static void confirm(struct es_score *score, int team, int control)
+{
+    LISTS_EACH(reader, &score->model.readers, control)
+    {
+        const struct cond_state *state = &team_of(score, team)->conds[*reader];
+        if (score->model.conds[*reader].control == control &&
+            state->raw == ES_OUTCOME_PASS && state->outcome != ES_OUTCOME_PASS)
+            condition_mark(score, *reader);
+    }
+}
+
 void condition_observe(struct es_score *score, int team, int cond, int outcome)
 {
     const struct cond_def *def = &score->model.conds[cond];
@@ -228,7 +254,10 @@ void condition_observe(struct es_score *score, int team, int cond, int outcome)
     if (!same) {
         state->raw = (uint8_t)outcome;
         state->raw_cause = score->cause;
+        state->raw_run_ms = run_now(score);
     }
+    if (def->controls && outcome == ES_OUTCOME_PASS)
+        confirm(score, team, cond);
     if (def->for_ms > 0 && outcome == ES_OUTCOME_PASS)
         sum_passes(score, def, state, effective(score, team, def, state));
     /* The same again changes nothing, unless it is what `for:` was waiting for. */

@@ -35,6 +35,7 @@ static void put_conditions(struct sink *sink, const struct es_score *score,
                       state->voids << 3);
         put(sink, state->observed_run_ms);
         put(sink, state->observed_ex_ms);
+        put(sink, state->raw_run_ms);
         put(sink, state->since_ex_ms);
         put(sink, condition_held(score, &score->model.conds[i], state));
         put(sink, state->raw_cause);

@@ -57,6 +57,7 @@ struct anchor {
 struct cond_def {
     enum es_condition_kind kind;
     bool outward;     /* looks over the network: a faulted machine may spoil it */
+    bool controls;    /* another's verdict counts only while this passes */
     bool waits;       /* on a fact or a moment, itself or in its parts */
     bool present;     /* the probe's expectation */
     int node;         /* the machine that observes; -1: none */
@@ -167,6 +168,7 @@ struct cond_state {
     bool failed; /* its outcome was a fail at some time */
     uint16_t voids;
     int64_t observed_run_ms, observed_ex_ms; /* -1: never */
+    int64_t raw_run_ms;                      /* probes: when `raw` was first observed */
     int64_t since_ex_ms;
     int64_t held_ms;
     int64_t held_from_ms; /* run; probes: the last pass; composites: passing since; -1 */

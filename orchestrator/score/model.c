@@ -104,8 +104,10 @@ static int link_conditions(struct model *model)
             ES_ASSERT((size_t)cond->parts[p] < model->conditions);
             pairs_add(&readers, cond->parts[p], (int)i);
         }
-        if (cond->control >= 0)
+        if (cond->control >= 0) {
             pairs_add(&readers, cond->control, (int)i);
+            model->conds[cond->control].controls = true;
+        }
         if (cond->kind == ES_COND_FACT) {
             ES_ASSERT(cond->fact >= 0);
             pairs_add(&facts, cond->fact, (int)i);

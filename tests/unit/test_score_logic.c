@@ -145,6 +145,37 @@ START_TEST(a_control_decides_whether_it_counts)
 }
 END_TEST
 
+/* The attacker dies by itself at 12 s; the client is seen to be cut off before our prober
+ * notices. Nothing may be won by that. */
+START_TEST(a_pass_waits_for_its_control)
+{
+    int control = world_probe(&world), cut = world_probe(&world);
+    world.conds[cut].control = control;
+    int goal = world_objective(&world, cut, 10);
+    struct es_objective_state state;
+    begin();
+    see(5 * S, control, PASS);
+    see(6 * S, cut, FAIL);
+    see(10 * S, control, PASS);
+    see(13 * S, cut, PASS);
+    EXPECT(cut, FAIL);
+    see(15 * S, control, FAIL);
+    EXPECT(cut, FAULT);
+    see(18 * S, cut, PASS);
+    es_score_objective(world.score, 1, goal, &state);
+    ck_assert_int_eq(state.status, ES_OBJ_OPEN);
+    see(20 * S, control, PASS); /* it came back, but then the client reaches it again */
+    see(21 * S, cut, FAIL);
+    see(25 * S, control, PASS);
+    see(26 * S, cut, PASS); /* now by the team */
+    EXPECT(cut, FAIL);
+    see(30 * S, control, PASS); /* the same again, yet it confirms */
+    EXPECT(cut, PASS);
+    see(31 * S, cut, PASS);
+    EXPECT(cut, PASS);
+}
+END_TEST
+
 START_TEST(a_probe_holds_between_near_passes)
 {
     int a = world_probe(&world);
@@ -446,6 +477,7 @@ Suite *score_logic_suite(void)
     tcase_add_test(tc, at_least_two_of_three);
     tcase_add_test(tc, a_diamond_never_glitches);
     tcase_add_test(tc, a_control_decides_whether_it_counts);
+    tcase_add_test(tc, a_pass_waits_for_its_control);
     tcase_add_test(tc, a_probe_holds_between_near_passes);
     tcase_add_test(tc, a_pass_that_never_failed_is_not_known_until_held);
     tcase_add_test(tc, a_composite_holds_by_time);
