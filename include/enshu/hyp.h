@@ -62,7 +62,8 @@ int es_hyp_info(struct es_hyp *hyp,
                                 const struct es_err *err),
                 void *ctx);
 
-/* A storage pool of the range: a folder for disks. */
+/* A storage pool of the range: a folder for disks, made when it is missing. It must hold
+ * nothing else: taking the range down removes every file in it (the folder stays). */
 int es_hyp_pool_apply(struct es_hyp *hyp, const char *range, const char *path,
                       es_hyp_done done, void *ctx);
 /* qcow2 overlay `name` in the range's pool on `backing` (absolute path of a qcow2), or an
@@ -92,6 +93,8 @@ struct es_hyp_machine {
 };
 int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
                          es_hyp_done done, void *ctx);
+/* Gracefully: asks the guest and waits up to ES_HYP_STOP_MS. A machine that is not there
+ * is stopped already: 0. */
 int es_hyp_machine_stop(struct es_hyp *hyp, const char *name, bool gracefully,
                         es_hyp_done done, void *ctx);
 int es_hyp_machine_suspend(struct es_hyp *hyp, const char *name, es_hyp_done done,

@@ -12,8 +12,10 @@ static void tell(struct es_hyp *hyp, virDomainPtr dom, enum es_hyp_event event,
     /* A name is no proof; whoever listens knows its own machines. */
     if (hyp->state == ES_HYP_CLOSING || name == NULL || !es_str_starts(name, "es-"))
         return;
-    if (event == ES_HYP_STOPPED || event == ES_HYP_CRASHED)
+    if (event == ES_HYP_STOPPED || event == ES_HYP_CRASHED) {
+        es_hyp_audit_notice(hyp, name);
         es_hyp_stops_notice(hyp, name);
+    }
     hyp->on_event(hyp->ctx, name, event, detail);
 }
 

@@ -59,6 +59,8 @@ static const struct remedy {
     {"Failed to get shared \"write\" lock", "another QEMU uses this disk: stop it first"},
     {"Network not found", "apply the networks first"},
     {"no network with matching name", "apply the networks first"},
+    {"is not active", "apply the networks and the pool first"},
+    {"Active console session exists", "close the other console of this machine"},
     {"Unable to create bridge",
      "libvirtd needs CAP_NET_ADMIN: use the embedded default or "
      "the system's libvirtd"},

@@ -17,6 +17,9 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 
+#define KEEPALIVE_S     5
+#define KEEPALIVE_COUNT 8
+
 const char *es_hyp_event_name(enum es_hyp_event event)
 {
     static const char *const names[] = {"started",   "stopped", "crashed",   "rebooted",
@@ -37,14 +40,6 @@ static void on_connection_closed(virConnectPtr conn, int reason, void *opaque)
     worker->lost = true;
     uv_async_send(&worker->hyp->async);
     uv_mutex_unlock(&worker->hyp->lock);
-}
-
-/* Keepalive would take a local daemon that is merely slow for dead; the end of its process
- * is seen on the socket at once. */
-static bool is_remote(const char *uri)
-{
-    return strstr(uri, "+tls:") != NULL || strstr(uri, "+tcp:") != NULL ||
-           strstr(uri, "+ssh:") != NULL || strstr(uri, "+libssh") != NULL;
 }
 
 static void close_connection(struct es_hyp_worker *worker)
@@ -78,8 +73,10 @@ static int connect_to(struct es_hyp_worker *worker, struct es_err *err)
         es_hyp_error(err, "cannot connect to", hyp->uri);
         return err->code = ES_ECONN;
     }
-    if (is_remote(hyp->uri))
-        virConnectSetKeepAlive(worker->conn, 5, 5);
+    /* The end of a local daemon is seen on its socket at once; this finds one that hangs,
+     * and a silent network. Its loop answers, however busy its workers are. */
+    if (!hyp->is_test)
+        virConnectSetKeepAlive(worker->conn, KEEPALIVE_S, KEEPALIVE_COUNT);
     if (!hyp->is_test && virConnectRegisterCloseCallback(
                              worker->conn, on_connection_closed, worker, NULL) != 0)
         return es_hyp_error(err, "watch", hyp->uri);
@@ -306,6 +303,7 @@ static void follow_workers(struct es_hyp *hyp)
         if (!seen.lost)
             break;
         hyp->state = ES_HYP_DOWN;
+        es_hyp_audit_end(hyp);
         hyp->backoff_ms = BACKOFF_MIN_MS;
         back_off(hyp);
         /* libvirt does not tell its streams. */
@@ -320,6 +318,7 @@ static void follow_workers(struct es_hyp *hyp)
             break;
         }
         hyp->state = ES_HYP_UP;
+        es_hyp_audit_begin(hyp);
         hyp->on_event(hyp->ctx, NULL, ES_HYP_CONNECTED, hyp->uri);
         break;
     case ES_HYP_CLOSING:
@@ -367,6 +366,7 @@ static void on_events_released(struct es_hyp_event_release *release)
     struct es_hyp *hyp = ES_CONTAINER(release, struct es_hyp, release);
     uv_close((uv_handle_t *)&hyp->async, on_handle_closed);
     uv_close((uv_handle_t *)&hyp->backoff, on_handle_closed);
+    uv_close((uv_handle_t *)&hyp->audit, on_handle_closed);
 }
 
 void es_hyp_maybe_closed(struct es_hyp *hyp)
@@ -396,6 +396,7 @@ void es_hyp_close(struct es_hyp *hyp, void (*on_closed)(void *ctx), void *ctx)
     hyp->on_closed = on_closed;
     hyp->closed_ctx = ctx;
     uv_timer_stop(&hyp->backoff);
+    es_hyp_audit_end(hyp);
     es_hyp_stops_cancel(hyp);
     es_hyp_consoles_cancel(hyp, ES_ECANCELED, "the hypervisor is being closed");
     uv_mutex_lock(&hyp->lock);
@@ -447,8 +448,9 @@ static int init_handles(struct es_hyp *hyp, struct es_err *err)
     rc = uv_async_init(hyp->loop, &hyp->async, on_async);
     ES_ASSERT(rc == 0); /* the loop's own pipe exists since the acquire */
     uv_timer_init(hyp->loop, &hyp->backoff);
-    hyp->async.data = hyp->backoff.data = hyp;
-    hyp->open_handles = 2;
+    uv_timer_init(hyp->loop, &hyp->audit);
+    hyp->async.data = hyp->backoff.data = hyp->audit.data = hyp;
+    hyp->open_handles = 3;
     hyp->handles_open = true;
     return 0;
 }

@@ -55,6 +55,8 @@ struct es_hyp_worker {
     bool open_answered;
 };
 
+struct es_hyp_objects;
+
 struct es_hyp {
     uv_loop_t *loop;
     char *uri, *accel;
@@ -67,14 +69,16 @@ struct es_hyp {
     void (*on_closed)(void *ctx);
     void *closed_ctx;
     uv_async_t async;
-    uv_timer_t backoff;
+    uv_timer_t backoff, audit;
     int open_handles;
     uint64_t backoff_ms;
     bool handles_open;
     struct es_hyp_event_release release;
     struct es_list stops; /* graceful stops that wait for their event */
     struct es_list consoles;
-    int job_count; /* made and not finished */
+    int job_count;                /* made and not finished */
+    struct es_hyp_objects *known; /* audit.c; NULL: not looking */
+    size_t audits;
 
     bool is_test; /* libvirt's test driver: no channels, one shared connection */
     uv_mutex_t lock;
@@ -113,6 +117,10 @@ void es_hyp_job_answer(struct es_hyp_job *job); /* `done` with status and error 
 /* [loop] From an event: a machine has stopped; ends graceful stops that wait for it. */
 void es_hyp_stops_notice(struct es_hyp *hyp, const char *machine);
 void es_hyp_stops_cancel(struct es_hyp *hyp);
+/* [loop] audit.c: the connection is up again; a machine's end was told; no longer. */
+void es_hyp_audit_begin(struct es_hyp *hyp);
+void es_hyp_audit_notice(struct es_hyp *hyp, const char *machine);
+void es_hyp_audit_end(struct es_hyp *hyp);
 /* Ends every console with this reason. */
 void es_hyp_consoles_cancel(struct es_hyp *hyp, int code, const char *why);
 /* [loop] Something that kept the handle from closing is gone. */

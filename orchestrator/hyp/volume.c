@@ -9,8 +9,9 @@
 
 struct volume_job {
     struct es_hyp_job job;
-    char range[ES_NAME_MAX + 1], pool[ES_PLAN_NAME_MAX], name[ES_PLAN_NAME_MAX];
-    char *path; /* of the pool */
+    char range[ES_NAME_MAX + 1], pool[ES_PLAN_NAME_MAX];
+    char name[ES_PLAN_NAME_MAX + 32]; /* a machine's name and an ending */
+    char *path;                       /* of the pool */
     bool renew;
     struct es_buf xml;
 };

@@ -282,3 +282,13 @@ struct es_hyp_machine hw_spec(struct hyp_world *w, int team, int node)
                                    .channel = "/range/agent.sock",
                                    .instance = 1};
 }
+
+#ifdef __SANITIZE_THREAD__
+/* libvirt and glib are not built for the thread sanitizer: their own locking is not seen. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:libvirt.so\nrace:libglib-2.0.so\nrace:libgobject-2.0.so\n"
+           "mutex:libvirt.so\n";
+}
+#endif

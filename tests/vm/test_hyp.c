@@ -257,6 +257,38 @@ static void check_isolation(struct terminal *web1, struct terminal *web2,
                      0);
 }
 
+/* The bridges have no address of the host. */
+static void check_bridges(void)
+{
+    char out[4096];
+    shell_run(out, sizeof out, "%s/enshu-nest exec --state %s -- ip -o addr | grep ' es'",
+              env("ENSHU_BIN"), state);
+    ck_assert_str_eq(out, "");
+    shell_run(out, sizeof out,
+              "%s/enshu-nest exec --state %s -- ip -o link | grep -c ': es'",
+              env("ENSHU_BIN"), state);
+    ck_assert_str_eq(out, "3\n");
+}
+
+static void on_info(void *ctx, int status, const struct es_hyp_info *info,
+                    const struct es_err *err)
+{
+    if (info != NULL)
+        w.info = *info;
+    hw_done(ctx, status, err);
+}
+
+static void check_info(void)
+{
+    w.pending++;
+    ck_assert_int_eq(es_hyp_info(w.hyp, on_info, &w), 0);
+    hw_wait(&w);
+    ck_assert_msg(w.status == 0, "%s", w.err.msg);
+    ck_assert_str_eq(w.info.hypervisor, "QEMU");
+    ck_assert(!w.info.kvm_advertised); /* the nest was told so */
+    ck_assert_int_gt(w.info.host.memory_bytes, 64 << 20);
+}
+
 static void check_libvirtd_restart(void)
 {
     w.event_count = 0;
@@ -288,12 +320,20 @@ static void check_killed_qemu(void)
            (int)((uv_hrtime() - killed) / 1000000));
 }
 
+static bool is_listed(const char *name)
+{
+    ck_assert_msg(hw_list(&w, "may12") == 0, "%s", w.err.msg);
+    return hw_find(&w, name) != NULL;
+}
+
 START_TEST(machines_live_and_end)
 {
     struct terminal web1, web2, judge;
     char out[4096];
     bring_up();
     hw_wait_event(&w, WEB1, ES_HYP_STARTED);
+    check_info();
+    check_bridges();
     check_isolation(&web1, &web2, &judge);
     close_terminal(&web1);
     w.pending++;
@@ -315,7 +355,7 @@ START_TEST(machines_live_and_end)
     hw_wait_event(&w, "es-may12-judge", ES_HYP_REBOOTED);
     close_terminal(&judge);
     ck_assert_msg(hw_stop(&w, WEB2, true) == 0, "%s", w.err.msg);
-    ck_assert(hw_find(&w, "es-may12-t01-pc") == NULL);
+    ck_assert(!is_listed(WEB2));
     ck_assert_msg(hw_remove(&w, "may12") == 0, "%s", w.err.msg);
     ck_assert_int_eq(hw_list(&w, NULL), 0);
     ck_assert_uint_eq(w.object_count, 0);
