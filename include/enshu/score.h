@@ -1,7 +1,7 @@
 /* Judging: verdicts from evidence, and the fold from ledger events to facts and points.
  *
- * Pure: time comes in as exercise milliseconds of events, observations as events. The same
- * fold runs live and in `enshu rescore`: after equal events and an equal final
+ * Pure: time comes in as exercise milliseconds of events, observations as events. The
+ * same fold runs live and in `enshu rescore`: after equal events and an equal final
  * es_score_advance two folds are equal. Integers only; points are held in thousandths
  * (mpts). Nothing derived is stored: objectives met, rounds and phases follow from
  * observations, machine events, clock moves, corrections and time. [any], one thread. */
@@ -52,9 +52,12 @@ struct es_event {
 /* Judges evidence against what a probe expects. `look` with ${…} is not needed here;
  * expectations are expanded through `value`. `baseline` is the evidence kept from
  * personalise for ES_CMP_CHANGED, or NULL. `why` gets a short text such as
- * "status is 502, expected 200" (never secret values when `hide`). Hostile evidence
- * (missing fields, wrong types) is a fail, never a crash; regexes are capped in size of
- * input. */
+ * "status is 502, expected 200": valid UTF-8, escaped for terminals, and without values
+ * when the expectation holds a ${…}. Presence comes first; when absence is expected it
+ * alone counts. Hostile evidence (missing fields, wrong types, text over 64 KiB) is a
+ * fail, also where the comparison is negated; what fails on our side (memory, a value
+ * without a name, no baseline) is `fault`. Patterns are POSIX extended, ^ and $ match at
+ * lines, a ${…} in one stands for itself. */
 enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
                          const json_t *baseline,
                          const char *(*value)(void *ctx, const char *name), void *ctx,
@@ -64,38 +67,43 @@ enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
  *
  * Conditions. A composite is three-valued: pass, fail, not known (none, unknown, fault,
  * absent). Not known is `fault` when any part is, else `unknown`, else `none`; `absent`
- * only when absence alone is why. A condition whose `control` does not pass is `fault`; one
- * whose `after` is not reached is `none`. A pass counts once its control has been observed to
- * pass at or after it (till then a fail stays a fail, else `none`): what died by itself a
- * moment ago looks like success. With `for:`, a pass not yet held long enough
- * leaves a fail a fail and is else `none`. Probes sum the time between passes at most
- * 2 * every apart, so they pass at an observation; composites sum the time they pass, so
- * time alone can bring it. What was jumped over counts for neither, nor for held
- * objectives, nor does it age observations. An observation older than 3 * every + timeout
- * is `unknown` (every: at least one real second; timeout: real time).
+ * only when absence alone is why. A condition whose `control` does not pass is `fault`;
+ * one whose `after` is not reached is `none`. A pass counts once its control has been
+ * observed to pass at or after it (till then a fail stays a fail, else `none`): what
+ * died by itself a moment ago looks like success. With `for:`, a pass not yet held long
+ * enough leaves a fail a fail and is else `none`. Probes sum the time between passes at
+ * most 2 * every apart, so they pass at an observation; composites sum the time they
+ * pass, so time alone can bring it. What was jumped over counts for neither, nor for
+ * held objectives, nor does it age observations. An observation older than 3 * every +
+ * timeout is `unknown` (every: at least one real second; timeout: real time).
  *
  * Fact conditions: without `within` they fail until the fact is true, from the start on;
  * with it they are `none` until the fact, or fail when its time is over.
  *
  * Machines. Down or reset: what its agent told is `unknown` until told again; at fault:
- * `fault`. While a machine of a team is at fault (till up, ready or reset), what looks over
- * the network and finds nothing is `fault` too: our dead machine may be why.
+ * `fault`. While a machine of a team is at fault (till up, ready or reset), what looks
+ * over the network and finds nothing is `fault` too: our dead machine may be why.
  *
- * Services. A round's verdict is the outcome at its end, one sample as in contests: it can
- * be told by naming one moment, a restart within a round is no miss, and a repair late in a
- * round still saves it. A pass earns the points. A fail is a miss, or waived when
- * a waiving fact holds now. Unknown, fault and none count for nobody, nor do rounds that end
- * within a jump. The first 3 absent rounds in a row earn nothing, those after them are
- * misses. `sla_after` misses in a row cost one penalty and the count begins again; a pass
- * ends the row, rounds that do not count leave it.
+ * Services. A round's verdict is the outcome at its end, one sample as in contests: it
+ * can be told by naming one moment, a restart within a round is no miss, and a repair
+ * late in a round still saves it. A pass earns the points. A fail is a miss, or waived
+ * when a waiving fact holds now. Unknown, fault and none count for nobody, nor do rounds
+ * that end within a jump. The first 3 absent rounds in a row earn nothing, those after
+ * them are misses. `sla_after` misses in a row cost one penalty and the count begins
+ * again; a pass ends the row, rounds that do not count leave it.
  *
- * Objectives close at `closes` or at the stop: an instant belongs to what follows it, so an
- * observation at the very moment of closing is too late, while what time brings at that
- * moment (`for:`) is in time. The stop ends all judging; corrections still count after it.
+ * Objectives. `once`: met the first time its condition passes while open, and kept.
+ * `held`: points by the share of the known running time while open that it passed
+ * (absent counts as not passing; none, unknown and fault are not counted). `at-end`:
+ * judged when it closes; a condition then not known, absent apart, counts with its last
+ * pass or fail. They close at `closes` or at the stop: an instant belongs to what
+ * follows it, so an observation at the very moment of closing is too late, while what
+ * time brings at that moment (`for:`) is in time. The stop ends all judging; corrections
+ * still count after it.
  *
- * Corrections. POINTS with a known part are added to what that part earned, before scaling;
- * else to the total. OVERRIDE decides an objective for good. In a voided span [from, to)
- * observations are dropped and conditions `unknown`. */
+ * Corrections. POINTS with a known part are added to what that part earned, before
+ * scaling; else to the total. OVERRIDE decides an objective for good. In a voided span
+ * [from, to) observations are dropped and conditions `unknown`. */
 
 struct es_score;
 #define ES_SCORE_TEAMS_MAX 1000
@@ -112,8 +120,8 @@ struct es_score_change {
 };
 typedef void (*es_score_on_change)(void *ctx, const struct es_score_change *change);
 
-/* Borrows the scenario, which must outlive the fold. ES_EINVAL: team count or points out of
- * range, or an objective's part that the scoring does not name; ES_ENOMEM. */
+/* Borrows the scenario, which must outlive the fold. ES_EINVAL: team count or points out
+ * of range, or an objective's part that the scoring does not name; ES_ENOMEM. */
 int es_score_create(const struct es_scenario *scenario, int team_count,
                     es_score_on_change on_change, void *ctx, struct es_score **ret_score,
                     struct es_err *err);
@@ -123,27 +131,28 @@ void es_score_set_on_change(struct es_score *score, es_score_on_change on_change
                             void *ctx);
 
 /* Voids reach back in time: tell every event of a ledger here that may be one before the
- * first is applied (others are ignored here); es_score_apply refuses a void it was not told
- * of. A live core makes a new fold from its ledger when one arrives. Copies. */
+ * first is applied (others are ignored here); es_score_apply refuses a void it was not
+ * told of. A live core makes a new fold from its ledger when one arrives. Copies. */
 int es_score_correct(struct es_score *score, const struct es_event *event,
                      struct es_err *err);
-/* Advances to event->ex_ms, then takes the event. Events come in ledger order; ex_ms never
- * falls, nor below what advance was told. A duplicate (see es_score_seen) is ignored. A jump
- * of the clock is a CLOCK event with the time it left as ex_ms and the time jumped to as
- * seq. ES_EINVAL when the event does not fit the scenario or comes out of order: it is then
- * as if it had not been; ES_ENOMEM: the fold is no longer whole, make another. */
+/* Advances to event->ex_ms, then takes the event. Events come in ledger order; ex_ms
+ * never falls, nor below what advance was told. A duplicate (see es_score_seen) is
+ * ignored. A jump of the clock is a CLOCK event with the time it left as ex_ms and the
+ * time jumped to as seq. ES_EINVAL when the event does not fit the scenario or comes out
+ * of order: it is then as if it had not been; ES_ENOMEM: the fold is no longer whole,
+ * make another. */
 int es_score_apply(struct es_score *score, const struct es_event *event,
                    struct es_err *err);
-/* Whether a result is already in, for at-least-once delivery. For each instance the current
- * epoch and its last seq are kept, and the 3 epochs before it: seq must rise within an
- * epoch, and a former epoch's results are stale, so they count as seen. Without instance or
- * seq (0: made by the core) nothing is seen. */
+/* Whether a result is already in, for at-least-once delivery. For each instance the
+ * current epoch and its last seq are kept, and the 3 epochs before it: seq must rise
+ * within an epoch, and a former epoch's results are stale, so they count as seen.
+ * Without instance or seq (0: made by the core) nothing is seen. */
 bool es_score_seen(const struct es_score *score, uint32_t instance, uint64_t epoch,
                    int64_t seq);
 /* Lets exercise time pass: windows close, rounds end, `for:` is reached. */
 void es_score_advance(struct es_score *score, int64_t ex_ms);
-/* Exercise time of the next change that time alone may bring, at the latest: advance to it
- * and ask again. INT64_MAX: none, also before the start and after the stop. */
+/* Exercise time of the next change that time alone may bring, at the latest: advance to
+ * it and ask again. INT64_MAX: none, also before the start and after the stop. */
 int64_t es_score_next_due(const struct es_score *score);
 int64_t es_score_now(const struct es_score *score);
 
@@ -207,8 +216,8 @@ void es_score_part(const struct es_score *score, int team, size_t part,
                    struct es_part_state *ret_state);
 int64_t es_score_total_mpts(const struct es_score *score, int team);
 
-/* Every reason for points of a team, in order of time; points before scaling. Text borrows
- * until `each` returns. */
+/* Every reason for points of a team, in order of time; points before scaling. Text
+ * borrows until `each` returns. */
 struct es_score_reason {
     int64_t ex_ms, pos; /* pos: ledger event, 0 when time alone decided */
     const char *part, *what, *text;
