@@ -127,6 +127,8 @@ static void write_nics(struct es_xml *x, const struct es_hyp_machine *spec)
 {
     for (size_t i = 0; i < spec->machine->nic_count; i++) {
         const struct es_plan_nic *nic = &spec->machine->nics[i];
+        ES_ASSERT(nic->plan_network >= 0 &&
+                  (size_t)nic->plan_network < spec->plan->network_count);
         es_xml_open(x, "interface");
         es_xml_attr(x, "type", "network");
         es_xml_element(x, "mac", "address", nic->mac, NULL);

@@ -176,6 +176,7 @@ void *es_hyp_job_new(struct es_hyp *hyp, size_t size,
 
 void es_hyp_submit(struct es_hyp *hyp, struct es_hyp_job *job)
 {
+    ES_ASSERT(job->hyp == hyp && !es_list_linked(&job->link) && hyp->handles_open);
     hyp->job_count++;
     uv_mutex_lock(&hyp->lock);
     if (hyp->stop && job->status == 0)

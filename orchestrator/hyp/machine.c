@@ -140,6 +140,8 @@ static struct machine_job *make_job(struct es_hyp *hyp, const char *name,
 int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
                          es_hyp_done done, void *ctx)
 {
+    ES_ASSERT(spec->plan != NULL && spec->machine >= spec->plan->machines &&
+              spec->machine < spec->plan->machines + spec->plan->machine_count);
     struct machine_job *job = make_job(hyp, spec->machine->name, run_start, done, ctx);
     if (job == NULL)
         return ES_ENOMEM;

@@ -76,6 +76,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void end(struct stop *stop, int status, const struct es_err *err)
 {
+    ES_ASSERT(!uv_is_closing((uv_handle_t *)&stop->timer));
     stop->waiting = false;
     stop->status = status;
     if (err != NULL)

@@ -263,9 +263,31 @@ static int make_machines(struct es_plan_maker *m)
 
 /* ------------------------------------------------------------------ the door */
 
+/* The loader resolves every reference; one that points nowhere is a mistake of ours. */
+static void check_references(const struct es_scenario *s)
+{
+    for (size_t i = 0; i < s->networks_count; i++) {
+        const struct es_network *net = &s->networks[i];
+        ES_ASSERT(net->name != NULL && net->prefix >= 0 && net->prefix <= 32);
+        ES_ASSERT((net->net & ~ES_IP4_MASK(net->prefix)) == 0);
+        ES_ASSERT(net->gateway >= -1 && net->gateway < (int)s->nodes_count);
+        ES_ASSERT(net->dns >= -1 && net->dns < (int)s->nodes_count);
+    }
+    for (size_t i = 0; i < s->nodes_count; i++) {
+        const struct es_node *node = &s->nodes[i];
+        ES_ASSERT(node->name != NULL && strlen(node->name) <= ES_NAME_MAX);
+        ES_ASSERT(node->memory_bytes >= 0 && node->disk_bytes >= 0 && node->cpus >= 0);
+        for (size_t k = 0; k < node->nic_count; k++)
+            ES_ASSERT(node->nics[k].network >= 0 &&
+                      node->nics[k].network < (int)s->networks_count);
+    }
+}
+
 int es_plan_make(const struct es_scenario *scenario, const char *range, int team_count,
                  bool with_mould, struct es_plan **ret_plan, struct es_err *err)
 {
+    ES_ASSERT(scenario != NULL && range != NULL && ret_plan != NULL);
+    check_references(scenario);
     if (!es_str_is_name(range, ES_NAME_MAX))
         return es_err_set(
             err, ES_EINVAL,
@@ -323,6 +345,7 @@ int es_plan_machine_of(const struct es_plan *plan, int team, int node)
 
 uint32_t es_plan_address(const struct es_plan *plan, int team, int node, int network)
 {
+    ES_ASSERT(network >= -1 && network < (int)plan->scenario->networks_count);
     ES_ASSERT(node >= 0 && (size_t)node < plan->scenario->nodes_count);
     if (es_plan_is_range(&plan->scenario->nodes[node]))
         team = -1;

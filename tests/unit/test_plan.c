@@ -11,11 +11,12 @@ enum { OFFICE, GAME };
 enum { WEB, PC, JUDGE, PROBER };
 
 static const struct es_name_addr office_names[] = {{"www.example", 0x0a140014}};
-static const struct es_nic web_nics[] = {{.network = OFFICE, ES_NIC_FIXED, 0x0a14000a, 0},
-                                         {.network = GAME, ES_NIC_SLICE, 0, 2}};
-static const struct es_nic pc_nics[] = {{.network = OFFICE, ES_NIC_AUTO, 0, 0}};
-static const struct es_nic judge_nics[] = {{.network = GAME, ES_NIC_AUTO, 0, 0}};
-static const struct es_nic prober_nics[] = {{.network = OFFICE, ES_NIC_AUTO, 0, 0}};
+static const struct es_nic web_nics[] = {
+    {.network = OFFICE, .how = ES_NIC_FIXED, .addr = 0x0a14000a},
+    {.network = GAME, .how = ES_NIC_SLICE, .offset = 2}};
+static const struct es_nic pc_nics[] = {{.network = OFFICE, .how = ES_NIC_AUTO}};
+static const struct es_nic judge_nics[] = {{.network = GAME, .how = ES_NIC_AUTO}};
+static const struct es_nic prober_nics[] = {{.network = OFFICE, .how = ES_NIC_AUTO}};
 
 /* Two nodes and a prober in each team, one node of the range. */
 struct fixture {
@@ -41,7 +42,7 @@ static struct es_scenario *fixture_init(struct fixture *f)
                                             .slice = 24,
                                             .gateway = -1,
                                             .dns = -1};
-    static const char *const names[] = {"web", "pc", "judge", "prober.office"};
+    static const char *const names[] = {"web", "pc", "judge", "prober-office"};
     static const struct es_nic *const nics[] = {web_nics, pc_nics, judge_nics,
                                                 prober_nics};
     for (int i = 0; i < 4; i++)
@@ -92,7 +93,7 @@ START_TEST(objects_and_names)
     ck_assert_uint_eq(strlen(plan->networks[2].bridge), 14);
     ck_assert_str_eq(of(plan, -1, JUDGE)->name, "es-may12-judge");
     ck_assert_str_eq(of(plan, 0, WEB)->name, "es-may12-t00-web");
-    ck_assert_str_eq(of(plan, 2, PROBER)->name, "es-may12-t02-prober.office");
+    ck_assert_str_eq(of(plan, 2, PROBER)->name, "es-may12-t02-prober-office");
     ck_assert_int_eq(es_plan_machine_of(plan, 1, JUDGE), -1);
     ck_assert_int_eq(es_plan_machine_of(plan, 3, WEB), -1);
     for (size_t i = 0; i < plan->machine_count; i++)
@@ -177,7 +178,7 @@ START_TEST(names_and_routes)
     ck_assert_str_eq(host_of(pc, "web"), "10.20.0.10");
     ck_assert_str_eq(host_of(pc, "www.example"), "10.20.0.20");
     ck_assert_str_eq(host_of(pc, "judge"), "-");
-    ck_assert_str_eq(host_of(pc, "prober.office"), "-");
+    ck_assert_str_eq(host_of(pc, "prober-office"), "-");
     ck_assert_str_eq(host_of(web, "judge"), "10.60.0.2");
     ck_assert_str_eq(host_of(of(plan, -1, JUDGE), "web"), "-");
     ck_assert_uint_eq(pc->gateway, 0x0a14000a);
@@ -189,6 +190,48 @@ START_TEST(names_and_routes)
     ck_assert_str_eq(host_of(of(plan, 1, PC), "web"), "-");
     ck_assert_str_eq(host_of(of(plan, 1, PROBER), "web"), "10.20.0.10");
     es_plan_destroy(plan);
+}
+END_TEST
+
+/* The loader gives automatic addresses too; its choice is kept. */
+START_TEST(a_loaded_scenario)
+{
+    static const char text[] =
+        "enshu: 1\nname: drill\nversion: \"1\"\ntitle: T\n"
+        "networks:\n"
+        "  office: {cidr: 10.20.0.0/24, gateway: web, names: {www: 10.20.0.10}}\n"
+        "  game: {cidr: 10.60.0.0/16, scope: range, slice: 24}\n"
+        "nodes:\n"
+        "  web:\n    image: {recipe: tiny}\n"
+        "    networks: {office: 10.20.0.10, game: slice+2}\n"
+        "  pc:\n    image: {recipe: tiny}\n    networks: {office: {}}\n"
+        "  judge:\n    image: {recipe: tiny}\n    scope: range\n    networks: {game: "
+        "{}}\n"
+        "conditions:\n"
+        "  up: {from: prober.game, tcp: {to: \"10.60.0.1:80\", open: true}, starts: "
+        "pass}\n";
+    struct es_diags diags = {0};
+    struct es_scenario *s = NULL;
+    struct es_err err = {0};
+    int rc = es_scenario_parse("t.yaml", text, strlen(text), &diags, &s, &err);
+    ck_assert_msg(rc == 0, "%s %s", err.msg,
+                  diags.count > 0 ? diags.items[0].text : "without a diagnostic");
+    struct es_plan *plan = make(s, 3, true);
+    int pc = es_scenario_node(s, "pc"), web = es_scenario_node(s, "web");
+    ck_assert_uint_eq(es_plan_address(plan, 3, web, 1), 0x0a3c0302);
+    ck_assert_uint_eq(es_plan_address(plan, 1, pc, 0), s->nodes[pc].nics[0].addr);
+    ck_assert_uint_eq(of(plan, 2, pc)->gateway, 0x0a14000a);
+    ck_assert_str_eq(host_of(of(plan, 2, pc), "www"), "10.20.0.10");
+    int prober = es_scenario_node(s, "prober-game");
+    ck_assert_int_ge(prober, 0);
+    ck_assert(s->nodes[prober].scope == ES_SCOPE_RANGE);
+    ck_assert_uint_ne(es_plan_address(plan, 1, prober, -1), 0);
+    ck_assert_uint_eq(es_plan_address(plan, 1, prober, -1),
+                      es_plan_address(plan, 2, prober, -1));
+    es_plan_destroy(plan);
+    es_scenario_destroy(s);
+    es_diags_finish(&diags);
+    ck_assert_int_eq(es_mem_live_count(), 0);
 }
 END_TEST
 
@@ -219,14 +262,16 @@ START_TEST(refuses_what_has_no_place)
     fixture_init(&f);
     f.nodes[JUDGE].nics = pc_nics;
     refuses(&f.scenario, 1, ES_EINVAL, "network office exists once for each team");
-    static const struct es_nic fixed[] = {{GAME, ES_NIC_FIXED, 0x0a3c0105, 0}};
+    static const struct es_nic fixed[] = {
+        {.network = GAME, .how = ES_NIC_FIXED, .addr = 0x0a3c0105}};
     fixture_init(&f);
     f.nodes[PC].nics = fixed;
     refuses(&f.scenario, 1, ES_EINVAL, "write slice+N");
     fixture_init(&f);
     f.nodes[JUDGE].nics = fixed;
     refuses(&f.scenario, 1, ES_EINVAL, "lies in the slice of team 1");
-    static const struct es_nic far[] = {{GAME, ES_NIC_SLICE, 0, 256}};
+    static const struct es_nic far[] = {
+        {.network = GAME, .how = ES_NIC_SLICE, .offset = 256}};
     fixture_init(&f);
     f.nodes[PC].nics = far;
     refuses(&f.scenario, 1, ES_ELIMIT, "slice+256 is outside");
@@ -318,6 +363,7 @@ Suite *plan_suite(void)
     tcase_add_test(tc, macs_follow_the_scope);
     tcase_add_test(tc, places_and_slices);
     tcase_add_test(tc, names_and_routes);
+    tcase_add_test(tc, a_loaded_scenario);
     tcase_add_test(tc, refuses_what_has_no_place);
     tcase_add_test(tc, capacity);
     tcase_add_test(tc, shown_three_ways);
