@@ -149,7 +149,8 @@ install: all
 	install -d $(I)/lib/systemd/user $(I)/share/bash-completion/completions
 	install -m 0755 $(B)/bin/enshu $(B)/bin/enshud $(I)/bin
 	install -m 0755 $(B)/bin/enshu-agent $(B)/bin/enshu-nest $(I)/libexec/enshu
-	cp -R scenarios/images scenarios $(I)/share/enshu
+	cp -R scenarios/images $(I)/share/enshu
+	cp -R scenarios $(I)/share/enshu
 	rm -rf $(I)/share/enshu/scenarios/images
 	chmod -R a+rX,go-w $(I)/share/enshu
 	install -m 0644 orchestrator/enshu/enshu.bash $(I)/share/bash-completion/completions/enshu

@@ -8,9 +8,9 @@ _enshu()
         *)
             rest=$(enshu help 2>/dev/null | sed -n "s/^  \(${COMP_WORDS[i]}\( [a-z]*\)\?\)  *[a-z].*/\1/p")
             command=${COMP_WORDS[i]}
-            case $rest in
-            *" ${COMP_WORDS[i + 1]}"*) [ -n "${COMP_WORDS[i + 1]}" ] && command="$command ${COMP_WORDS[i + 1]}" ;;
-            esac
+            if ((i + 1 < COMP_CWORD)) && [[ $'\n'$rest$'\n' == *$'\n'"$command ${COMP_WORDS[i + 1]}"$'\n'* ]]; then
+                command="$command ${COMP_WORDS[i + 1]}"
+            fi
             break
             ;;
         esac

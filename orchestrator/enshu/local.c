@@ -1,5 +1,7 @@
 /* Commands that need no core: they use the rooms scenario and plan directly. */
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -9,26 +11,46 @@
 
 #define OUTPUT_MAX (64U << 20)
 
+/* The folder of a scenario with its slash, "" for the current one. Diagnostics name files
+ * relative to it; editors want them relative to where the person stands. */
+static void folder_of(const char *file, char *dst, size_t size)
+{
+    struct stat st;
+    const char *slash = strrchr(file, '/');
+    size_t len = slash != NULL ? (size_t)(slash - file) + 1 : 0;
+    bool is_folder = stat(file, &st) == 0 && S_ISDIR(st.st_mode);
+    if (es_str_eq(file, "."))
+        len = 0;
+    else if (is_folder)
+        len = strlen(file);
+    if (es_str_printf(dst, size, "%.*s%s", (int)len, file,
+                      is_folder && len > 0 && file[len - 1] != '/' ? "/" : "") != 0)
+        dst[0] = '\0';
+}
+
 static const char *severity_name(enum es_severity severity)
 {
     return severity == ES_SEV_ERROR ? "error" : "warning";
 }
 
-static json_t *diag_json(const struct es_diag *diag)
+static json_t *diag_json(const char *folder, const struct es_diag *diag)
 {
+    char path[2 * PATH_MAX];
+    es_str_printf(path, sizeof path, "%s%s", folder, diag->pos.file);
     return json_pack("{s:s, s:s*, s:i, s:i, s:s*, s:s*}", "severity",
-                     severity_name(diag->severity), "file", diag->pos.file, "line",
-                     diag->pos.line, "column", diag->pos.col, "path", diag->path, "text",
-                     diag->text);
+                     severity_name(diag->severity), "file", path, "line", diag->pos.line,
+                     "column", diag->pos.col, "path", diag->path, "text", diag->text);
 }
 
 /* One file's diagnostics to `report`, for --json. */
 static void report_file(json_t *report, const char *file, const struct es_diags *diags,
                         int status, const struct es_err *err)
 {
+    char folder[PATH_MAX];
     json_t *list = json_array();
+    folder_of(file, folder, sizeof folder);
     for (size_t i = 0; i < diags->count; i++)
-        json_array_append_new(list, diag_json(&diags->items[i]));
+        json_array_append_new(list, diag_json(folder, &diags->items[i]));
     json_t *item =
         json_pack("{s:s, s:b, s:I, s:I, s:o}", "file", file, "valid", status == 0,
                   "errors", (json_int_t)diags->error_count, "warnings",
@@ -38,12 +60,23 @@ static void report_file(json_t *report, const char *file, const struct es_diags 
     json_array_append_new(report, item);
 }
 
-static void print_diags(FILE *file, bool is_tty, const struct es_diags *diags)
+static void print_diags(FILE *out, bool is_tty, const char *file,
+                        const struct es_diags *diags)
 {
     struct es_buf text;
+    char folder[PATH_MAX];
     es_buf_init(&text, OUTPUT_MAX);
     es_diags_format(diags, &text);
-    out_bytes(file, is_tty, es_buf_str(&text), text.len);
+    folder_of(file, folder, sizeof folder);
+    const char *at = es_buf_str(&text);
+    for (size_t i = 0; *at != '\0'; i++) {
+        size_t len = strcspn(at, "\n");
+        /* The last line may count what was left out; it names no file. */
+        if (i < diags->count)
+            out_safe(out, folder);
+        out_bytes(out, is_tty, at, len + (at[len] == '\n' ? 1 : 0));
+        at += len + (at[len] == '\n' ? 1 : 0);
+    }
     es_buf_finish(&text);
 }
 
@@ -56,20 +89,12 @@ static int load(const char *file, struct es_diags *diags, struct es_scenario **r
     return es_scenario_load(file, diags, ret, err);
 }
 
-static void say_counts(const struct es_diags *diags, FILE *file)
-{
-    size_t all = diags->error_count + diags->warning_count;
-    if (all > diags->count)
-        fprintf(file, "… and %zu more\n", all - diags->count);
-}
-
 int check_scenario(struct cli *cli, const char *file, struct es_err *err)
 {
     struct es_diags diags;
     struct es_scenario *scenario;
     int rc = load(file, &diags, &scenario, err);
-    print_diags(stderr, cli->tty_err, &diags);
-    say_counts(&diags, stderr);
+    print_diags(stderr, cli->tty_err, file, &diags);
     if (rc == ES_ESCENARIO)
         es_err_set(err, rc, "%s has %zu error%s", file, diags.error_count,
                    diags.error_count == 1 ? "" : "s");
@@ -87,8 +112,7 @@ static int validate_one(struct cli *cli, const char *file, json_t *report,
     if (report != NULL) {
         report_file(report, file, &diags, rc, err);
     } else {
-        print_diags(stdout, cli->tty_out, &diags);
-        say_counts(&diags, stdout);
+        print_diags(stdout, cli->tty_out, file, &diags);
         if (rc == 0)
             printf("%s: valid%s\n", file,
                    diags.warning_count > 0 ? ", with warnings" : "");
@@ -180,8 +204,7 @@ int run_plan(struct cli *cli, struct es_err *err)
     if (rc != 0)
         return rc;
     rc = load(cli->args[0], &diags, &scenario, err);
-    print_diags(stderr, cli->tty_err, &diags);
-    say_counts(&diags, stderr);
+    print_diags(stderr, cli->tty_err, cli->args[0], &diags);
     if (rc == ES_ESCENARIO)
         es_err_set(err, rc, "%s has %zu error%s", cli->args[0], diags.error_count,
                    diags.error_count == 1 ? "" : "s");

@@ -516,6 +516,125 @@ START_TEST(a_core_that_dies_is_told)
 }
 END_TEST
 
+static void put_file(const char *name, const char *text)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", world.dir, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static const char *hello(void)
+{
+    static char path[4096];
+    ck_assert_ptr_nonnull(getenv("ENSHU_TOP"));
+    snprintf(path, sizeof path, "%s/scenarios/hello", getenv("ENSHU_TOP"));
+    return path;
+}
+
+START_TEST(validate_prints_every_problem_where_it_stands)
+{
+    char words[6000], line[300];
+    put_file("bad.yaml", "enshu: 1\nname: x\ntitel: a\nnodes: {web: {imag: 1}}\n");
+    snprintf(words, sizeof words, "validate %s/bad.yaml %s %s/none.yaml", world.dir,
+             hello(), world.dir);
+    ck_assert_int_eq(cli_run(words), 65);
+    snprintf(line, sizeof line,
+             "%s/bad.yaml:3:1: error: titel: unknown key (did you mean", world.dir);
+    has(world.out, line);
+    has(world.out, "bad.yaml:4:15: error: nodes.web.imag:");
+    has(world.out, "hello: valid\n");
+    has(world.err, "2 of 3 scenarios are not valid");
+    snprintf(words, sizeof words, "validate %s", hello());
+    ck_assert_int_eq(cli_run(words), 0);
+    snprintf(words, sizeof words, "validate %s/none.yaml", world.dir);
+    ck_assert_int_eq(cli_run(words), 66);
+    snprintf(words, sizeof words, "validate --json %s/bad.yaml", world.dir);
+    ck_assert_int_eq(cli_run(words), 65);
+    json_t *list = json_loads(world.out, 0, NULL);
+    const json_t *diags = json_object_get(json_array_get(list, 0), "diagnostics");
+    ck_assert_uint_eq(json_array_size(diags), 2);
+    ck_assert_int_eq(
+        json_integer_value(json_object_get(json_array_get(diags, 1), "line")), 4);
+    json_decref(list);
+    ck_assert_int_eq(world.fake.calls, 0);
+}
+END_TEST
+
+START_TEST(plan_shows_and_refuses_what_cannot_fit)
+{
+    char words[5000];
+    snprintf(words, sizeof words, "plan %s --teams 2", hello());
+    ck_assert_int_eq(cli_run(words), 0);
+    has(world.out, "es-hello-t02-box");
+    has(world.out, "it fits");
+    snprintf(words, sizeof words, "plan %s --teams 2 --json", hello());
+    ck_assert_int_eq(cli_run(words), 0);
+    json_t *json = json_loads(world.out, 0, NULL);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "teams")), 2);
+    json_decref(json);
+    snprintf(words, sizeof words, "plan %s --dot", hello());
+    ck_assert_int_eq(cli_run(words), 0);
+    ck_assert_int_eq(strncmp(world.out, "graph", 5), 0);
+    put_file("big.yaml", "enshu: 1\nname: big\ntitle: big\nduration: 1h\n"
+                         "networks: {lan: {cidr: 10.0.0.0/24}}\n"
+                         "nodes: {pc: {image: tiny, memory: 1024 GiB, networks: {lan: "
+                         "10.0.0.5}}}\n");
+    snprintf(words, sizeof words, "plan %s/big.yaml --teams 900", world.dir);
+    ck_assert_msg(cli_run(words) == 71, "%d %s %s", world.exit_code, world.out,
+                  world.err);
+    has(world.err, "of memory");
+}
+END_TEST
+
+START_TEST(up_checks_the_scenario_before_it_asks_the_core)
+{
+    static const struct cli_script up[] = {
+        {"up", MACHINE("t1/box", "ready", ""),
+         "{\"range\":\"hello\",\"teams\":1,\"machines\":2}", 0},
+        {"rehearse", NULL,
+         "{\"proved\":false,\"path\":\"/"
+         "c.json\",\"certificate\":{\"problems\":[{\"stage\":"
+         "\"sabotage\",\"what\":\"site-up\",\"text\":\"was never seen to fail\"}]}}",
+         0},
+        {NULL, NULL, NULL, 0}};
+    char words[5000], file[4200];
+    put_file("bad.yaml", "enshu: 1\nname: x\ntitel: a\n");
+    snprintf(words, sizeof words, "up %s/bad.yaml", world.dir);
+    ck_assert_int_eq(cli_run(words), 65);
+    has(world.err, "bad.yaml:3:1: error: titel");
+    ck_assert_int_eq(world.fake.calls, 0);
+    world.scripts = up;
+    snprintf(words, sizeof words, "up %s --teams 3 --range r1", hello());
+    ck_assert_int_eq(cli_run(words), 0);
+    has(world.out, "range hello is up: 3 teams, 2 machines");
+    snprintf(file, sizeof file, "\"file\":\"%s\"", hello());
+    has(world.params, file);
+    has(world.params, "\"range\":\"r1\",\"teams\":3");
+    snprintf(words, sizeof words, "up %s --accel xen", hello());
+    ck_assert_int_eq(cli_run(words), 64);
+    snprintf(words, sizeof words, "rehearse %s --keep", hello());
+    ck_assert_int_eq(cli_run(words), 1);
+    has(world.params, "\"keep\":true");
+    has(world.out, "NOT proved playable; certificate: /c.json\n"
+                   "  sabotage: site-up: was never seen to fail\n");
+}
+END_TEST
+
+START_TEST(schema_and_reference_need_no_core)
+{
+    ck_assert_int_eq(cli_run("schema"), 0);
+    json_t *schema = json_loads(world.out, 0, NULL);
+    ck_assert(json_is_object(schema));
+    json_decref(schema);
+    ck_assert_int_eq(cli_run("reference"), 0);
+    has(world.out, "# The scenario language");
+    ck_assert_int_eq(world.fake.calls, 0);
+}
+END_TEST
+
 START_TEST(doctor_says_what_to_do_and_fails_where_nothing_could_run)
 {
     char words[200];
@@ -576,6 +695,10 @@ Suite *cli_suite(void)
     tcase_add_test(tc, watch_without_a_terminal_tells_changes);
     tcase_add_test(tc, an_interrupt_cancels_the_call);
     tcase_add_test(tc, a_core_that_dies_is_told);
+    tcase_add_test(tc, validate_prints_every_problem_where_it_stands);
+    tcase_add_test(tc, plan_shows_and_refuses_what_cannot_fit);
+    tcase_add_test(tc, up_checks_the_scenario_before_it_asks_the_core);
+    tcase_add_test(tc, schema_and_reference_need_no_core);
     tcase_add_test(tc, doctor_says_what_to_do_and_fails_where_nothing_could_run);
     tcase_add_test(tc, a_reader_that_leaves_is_no_failure);
     suite_add_tcase(suite, tc);
