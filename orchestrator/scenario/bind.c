@@ -54,9 +54,16 @@ const char *load_near(struct load *ld, enum space space, const char *name,
 
 size_t path_push(struct load *ld, const char *key)
 {
-    size_t mark = ld->path_len, room = sizeof ld->path - mark;
-    int n = snprintf(ld->path + mark, room, "%s%.80s", mark == 0 ? "" : ".", key);
-    ld->path_len += (size_t)n < room ? (size_t)n : room - 1;
+    enum { PART_MAX = 80 };
+    size_t mark = ld->path_len, len = strnlen(key, PART_MAX);
+    char *end = ld->path + mark;
+    if (mark + len + 2 > sizeof ld->path)
+        return mark; /* deeper than a path shows */
+    if (mark != 0)
+        *end++ = '.';
+    memcpy(end, key, len);
+    end[len] = '\0';
+    ld->path_len = (size_t)(end - ld->path) + len;
     return mark;
 }
 

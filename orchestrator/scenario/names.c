@@ -19,21 +19,22 @@ const char *space_word(enum space space)
     return words[space];
 }
 
-static size_t hash(enum space space, const char *name)
+static uint32_t hash_of(enum space space, const char *name)
 {
     uint64_t h = 1469598103934665603ULL ^ (uint64_t)space;
     for (; *name != '\0'; name++)
         h = (h ^ (unsigned char)*name) * 1099511628211ULL;
-    return (size_t)(h ^ h >> 29);
+    return (uint32_t)(h ^ h >> 32);
 }
 
-static struct name_slot *slot_of(const struct names *names, enum space space,
-                                 const char *name)
+static struct name_slot *slot_of(const struct names *names, uint32_t hash,
+                                 enum space space, const char *name)
 {
-    size_t i = hash(space, name) & (names->cap - 1);
-    while (names->slots[i].name != NULL &&
-           (names->slots[i].space != space || strcmp(names->slots[i].name, name) != 0))
-        i = (i + 1) & (names->cap - 1);
+    size_t i = hash & (names->cap - 1);
+    for (; names->slots[i].name != NULL; i = (i + 1) & (names->cap - 1))
+        if (names->slots[i].hash == hash && names->slots[i].space == space &&
+            strcmp(names->slots[i].name, name) == 0)
+            break;
     return &names->slots[i];
 }
 
@@ -42,7 +43,7 @@ const struct name_slot *names_find(const struct names *names, enum space space,
 {
     if (names->cap == 0)
         return NULL;
-    const struct name_slot *slot = slot_of(names, space, name);
+    const struct name_slot *slot = slot_of(names, hash_of(space, name), space, name);
     return slot->name != NULL ? slot : NULL;
 }
 
@@ -55,15 +56,17 @@ struct name_slot *names_add(struct names *names, struct es_arena *arena, enum sp
         more.slots = es_arena_alloc(arena, more.cap * sizeof *more.slots);
         if (more.slots == NULL)
             return NULL;
-        for (size_t i = 0; i < names->cap; i++)
-            if (names->slots[i].name != NULL)
-                *slot_of(&more, names->slots[i].space, names->slots[i].name) =
-                    names->slots[i];
+        for (size_t i = 0; i < names->cap; i++) {
+            const struct name_slot *old = &names->slots[i];
+            if (old->name != NULL)
+                *slot_of(&more, old->hash, old->space, old->name) = *old;
+        }
         *names = more;
     }
-    struct name_slot *slot = slot_of(names, space, name);
+    uint32_t hash = hash_of(space, name);
+    struct name_slot *slot = slot_of(names, hash, space, name);
     ES_ASSERT(slot->name == NULL);
-    *slot = (struct name_slot){name, space, index, pos};
+    *slot = (struct name_slot){name, hash, space, index, pos};
     names->count++;
     return slot;
 }

@@ -379,11 +379,11 @@ static bool expects_field(const struct draft *d, const char *field)
 
 static const struct probe_key *key_of(const struct draft *d, const char *name)
 {
-    for (const struct probe_key *key = d->table->keys; key->name != NULL; key++)
-        if (strcmp(key->name, name) == 0)
-            return key;
-    ES_ASSERT(!"a key of the table");
-    return NULL;
+    const struct probe_key *key = d->table->keys;
+    while (key->name != NULL && strcmp(key->name, name) != 0)
+        key++;
+    ES_ASSERT(key->name != NULL);
+    return key;
 }
 
 static bool looks_at(const struct draft *d, const char *name)

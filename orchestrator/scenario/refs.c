@@ -99,6 +99,19 @@ struct fact_list {
     size_t count;
 };
 
+/* "NAME.word"; thousands are made, so without printf. */
+static const char *fact_name(struct es_arena *arena, const char *name, const char *word)
+{
+    size_t len = strlen(name), word_len = strlen(word);
+    char *full = es_arena_alloc(arena, len + word_len + 2);
+    if (full == NULL)
+        return NULL;
+    memcpy(full, name, len);
+    full[len] = '.';
+    memcpy(full + len + 1, word, word_len);
+    return full;
+}
+
 static void add_facts(struct load *ld, struct fact_list *list, const char *name,
                       int subject, struct es_pos pos, enum es_fact_kind first)
 {
@@ -109,7 +122,7 @@ static void add_facts(struct load *ld, struct fact_list *list, const char *name,
     };
     for (int i = 0; i < 2; i++) {
         enum es_fact_kind kind = (enum es_fact_kind)((int)first + i);
-        char *full = es_arena_printf(&ld->s->arena, "%s.%s", name, words[kind]);
+        const char *full = fact_name(&ld->s->arena, name, words[kind]);
         struct es_fact *fact = &list->facts[list->count];
         *fact = (struct es_fact){full, kind, subject};
         if (full != NULL && names_find(&ld->s->inner->names, SPACE_FACT, full) == NULL)

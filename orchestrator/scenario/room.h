@@ -168,7 +168,8 @@ void probe_at_path(struct load *ld, const struct es_probe *probe, const char *pa
 /* ---- names */
 
 struct name_slot {
-    const char *name;
+    const char *name; /* NULL: free */
+    uint32_t hash;
     enum space space;
     int index;
     struct es_pos pos;

@@ -66,6 +66,26 @@ static void report_stop(struct builder *b, struct es_pos pos, const char *text)
     b->stop = true;
 }
 
+enum { SMALL_MAP = 16 };
+
+/* The item of the map that has the key already. Small maps are searched, the keys of large
+ * ones lie in the hash table. */
+static const struct es_yaml *find_twin(struct builder *b, const struct es_yaml *map,
+                                       const struct es_yaml *item)
+{
+    const struct es_yaml *old;
+    if (map->count < SMALL_MAP) {
+        for (old = map->child; old != NULL; old = old->next)
+            if (strcmp(old->key, item->key) == 0)
+                return old;
+        return NULL;
+    }
+    if (map->count == SMALL_MAP)
+        for (old = map->child; old != NULL; old = old->next)
+            yaml_seen_add(&b->seen, map, old, &b->nomem);
+    return yaml_seen_add(&b->seen, map, item, &b->nomem);
+}
+
 /* Hangs an item into the container being filled, or makes it the root. */
 static void attach(struct builder *b, struct es_yaml *item)
 {
@@ -78,8 +98,7 @@ static void attach(struct builder *b, struct es_yaml *item)
         item->key = f->key;
         item->key_pos = f->key_pos;
         f->key = NULL;
-        const struct es_yaml *twin =
-            yaml_seen_add(&b->seen, f->container, item, &b->nomem);
+        const struct es_yaml *twin = find_twin(b, f->container, item);
         if (twin != NULL) {
             char path[512];
             es_diags_add(b->diags, ES_SEV_ERROR, item->key_pos,

@@ -20,5 +20,6 @@
 #endif
 
 int fuzz_wire(const uint8_t *data, size_t size);
+int fuzz_scenario(const uint8_t *data, size_t size);
 
 #endif
