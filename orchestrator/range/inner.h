@@ -221,6 +221,13 @@ char *vars_expand(struct range *range, int team, const char *text,
                   struct es_err *err); /* es_free */
 json_t *vars_expand_json(struct range *range, int team, const json_t *value,
                          struct es_err *err);
+/* What the agent gets for a probe: as vars_expand_json, but in a shell line values become
+ * environment variables and never part of the line. */
+json_t *vars_look(struct range *range, int team, enum es_probe_kind kind,
+                  const json_t *look, struct es_err *err);
+/* The shell line with variables in place of ${…}, which are added to `env`; es_free it. */
+char *vars_shell(struct range *range, int team, const char *line, json_t *env,
+                 struct es_err *err);
 json_t *vars_env(struct range *range, int team,
                  const struct machine *m); /* for shell steps */
 int vars_password(struct range *range, int team, int node,

@@ -170,8 +170,8 @@ static void begin_ready(struct machine *m)
         become_ready(m);
         return;
     }
-    json_t *look = vars_expand_json(m->range, m->plan->team < 0 ? 0 : m->plan->team,
-                                    m->node->ready.look, &err);
+    json_t *look = vars_look(m->range, m->plan->team < 0 ? 0 : m->plan->team,
+                             m->node->ready.kind, m->node->ready.look, &err);
     if (look == NULL) {
         machine_fail(m, "ready", &err);
         return;

@@ -227,7 +227,7 @@ static void send_one(struct range *r, const struct probe_slot *slot, struct mach
                      const struct es_probe *probe, int64_t id, struct es_err *err)
 {
     const struct es_condition *c = slot_condition(r, slot);
-    json_t *look = vars_expand_json(r, slot->team, probe->look, err);
+    json_t *look = vars_look(r, slot->team, probe->kind, probe->look, err);
     if (look == NULL) {
         if (err->code == 0)
             es_err_nomem(err);

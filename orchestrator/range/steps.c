@@ -161,11 +161,20 @@ static void on_exec(struct machine *m, const struct es_result *result, void *arg
 static void run_shell(struct steps_run *run, const char *shell, const char *program)
 {
     const struct es_step *step = &run->steps[run->at];
+    struct es_err err = {0};
     json_t *env = vars_env(run->m->range, run->team, run->m);
+    char *line =
+        shell != NULL ? vars_shell(run->m->range, run->team, shell, env, &err) : NULL;
+    if (shell != NULL && line == NULL) {
+        json_decref(env);
+        fail(run, &err);
+        return;
+    }
     json_t *args =
         program != NULL
             ? json_pack("{s:[s], s:o, s:i}", "argv", program, "env", env, "keep", 8192)
-            : json_pack("{s:s, s:o, s:i}", "shell", shell, "env", env, "keep", 8192);
+            : json_pack("{s:s, s:o, s:i}", "shell", line, "env", env, "keep", 8192);
+    es_free(line);
     call(run, ES_OP_EXEC, args, step->timeout_ms > 0 ? step->timeout_ms : STEP_LIMIT_MS,
          on_exec);
 }

@@ -182,6 +182,55 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value,
     return json_deep_copy(value);
 }
 
+char *vars_shell(struct range *range, int team, const char *line, json_t *env,
+                 struct es_err *err)
+{
+    struct vars v = {.range = range, .team = team};
+    struct es_buf out;
+    es_buf_init(&out, 1U << 20);
+    int rc = es_scenario_expand_shell(line, vars_value, &v, &out, env, err);
+    char *result = rc == 0 ? es_buf_take(&out) : NULL;
+    if (rc == 0 && result == NULL)
+        es_err_nomem(err);
+    es_buf_finish(&out);
+    return result;
+}
+
+/* Puts the shell line and its variables into `look`; false after filling err. */
+static bool set_shell(struct range *range, int team, const char *line, json_t *look,
+                      struct es_err *err)
+{
+    json_t *env = json_object_get(look, "env");
+    env = env != NULL ? json_incref(env) : json_object();
+    char *text = vars_shell(range, team, line, env, err);
+    bool good = text != NULL &&
+                json_object_set_new(look, "run", json_string(text)) == 0 &&
+                (json_object_size(env) == 0 || json_object_set(look, "env", env) == 0);
+    es_free(text);
+    json_decref(env);
+    return good;
+}
+
+json_t *vars_look(struct range *range, int team, enum es_probe_kind kind,
+                  const json_t *look, struct es_err *err)
+{
+    const char *line = json_string_value(json_object_get(look, "run"));
+    json_t *rest = line != NULL ? json_copy((json_t *)(uintptr_t)look) : NULL;
+    if (rest == NULL)
+        return vars_expand_json(range, team, look, err);
+    json_object_del(rest, "run");
+    json_t *out = vars_expand_json(range, team, rest, err);
+    json_decref(rest);
+    /* A command on a third machine (ssh) gets no variables, so it holds no values. */
+    bool good = kind == ES_PROBE_command
+                    ? set_shell(range, team, line, out, err)
+                    : json_object_set_new(out, "run", json_string(line)) == 0;
+    if (good)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
 /* ENSHU_RANDOM_WEB_FLAG for random.web-flag. */
 static void set_env(json_t *env, const char *prefix, const char *a, const char *b,
                     const char *value)

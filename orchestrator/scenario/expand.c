@@ -122,6 +122,14 @@ int es_scenario_expand_shell(const char *line,
 
 /* ------------------------------------------------------------------ checking */
 
+bool expand_is_used(const char *line)
+{
+    for (const char *at = line; (at = strstr(at, "${")) != NULL; at += 2)
+        if (is_ours(at + 2))
+            return true;
+    return false;
+}
+
 static void note(struct load *ld, struct expansion expansion)
 {
     if (strstr(expansion.text, "${") == NULL)

@@ -19,6 +19,14 @@ struct draft {
     const char *first_expect_key;
 };
 
+/* NULL from a library means memory; NULL from a value that is wrong was reported. */
+static json_t *made(struct draft *d, json_t *value)
+{
+    if (value == NULL)
+        d->ld->nomem = true;
+    return value;
+}
+
 static void set_look(struct draft *d, const char *name, json_t *value)
 {
     if (value == NULL || json_object_set_new(d->probe->look, name, value) != 0)
@@ -112,7 +120,11 @@ static bool check_text(struct draft *d, const struct probe_key *key, const char 
         load_error(ld, pos, "expected a text, found an empty one");
         return false;
     }
-    expand_note(ld, text, pos, key->shell);
+    if (!key->plain)
+        expand_note(ld, text, pos, key->shell);
+    else if (expand_is_used(text))
+        load_error(ld, pos,
+                   "${…} has no value on another machine; write the text itself");
     switch (key->type) {
     case PT_PATH:
         if (text[0] == '/' && strlen(text) < 4096)
@@ -146,25 +158,20 @@ static json_t *text_value(struct draft *d, const struct probe_key *key,
     const char *text = scalar_string(d->ld, y);
     if (text == NULL || !check_text(d, key, text, y->pos))
         return NULL;
-    json_t *value = json_string(text);
-    if (value == NULL)
-        d->ld->nomem = true;
-    return value;
+    return made(d, json_string(text));
 }
 
 static json_t *list_value(struct draft *d, const struct probe_key *key,
                           const struct es_yaml *y)
 {
-    json_t *list = json_array();
+    json_t *list = made(d, json_array());
     size_t i = 0;
-    if (list == NULL)
-        d->ld->nomem = true;
     if (y->count == 0)
         load_error(d->ld, y->pos, "an empty list");
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
         size_t mark = path_push_index(d->ld, i);
         json_t *value = text_value(d, key, item);
-        if (value != NULL && list != NULL && json_array_append_new(list, value) != 0)
+        if (value != NULL && json_array_append_new(list, value) != 0)
             d->ld->nomem = true;
         path_pop(d->ld, mark);
     }
@@ -176,11 +183,11 @@ static json_t *map_value(struct draft *d, const struct probe_key *key,
 {
     if (!bind_is_map(d->ld, y))
         return NULL;
-    json_t *map = json_object();
+    json_t *map = made(d, json_object());
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
         size_t mark = path_push(d->ld, item->key);
         json_t *value = text_value(d, key, item);
-        if (value != NULL && (map == NULL || json_object_set_new(map, item->key, value)))
+        if (value != NULL && json_object_set_new(map, item->key, value) != 0)
             d->ld->nomem = true;
         path_pop(d->ld, mark);
     }
@@ -193,10 +200,7 @@ static json_t *int_value(struct draft *d, const struct es_yaml *y, int64_t min,
     int64_t v;
     if (!scalar_int(d->ld, y, min, max, &v))
         return NULL;
-    json_t *value = json_integer(v);
-    if (value == NULL)
-        d->ld->nomem = true;
-    return value;
+    return made(d, json_integer(v));
 }
 
 /* {min: 1, max: 4}, either may be left out, to [1, 4] */
@@ -228,7 +232,7 @@ static json_t *range_value(struct draft *d, const struct probe_key *key,
     json_t *range = json_array();
     for (int i = 0; i < 2; i++) {
         json_t *bound = set[i] ? json_integer(bounds[i]) : json_null();
-        if (range == NULL || bound == NULL || json_array_append_new(range, bound) != 0)
+        if (json_array_append_new(range, bound) != 0)
             d->ld->nomem = true;
     }
     return range;
@@ -249,8 +253,7 @@ static void bind_numbers(struct draft *d, const struct probe_key *key,
         json_t *list = json_array();
         for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
             json_t *value = int_value(d, item, key->min, key->max);
-            if (value != NULL &&
-                (list == NULL || json_array_append_new(list, value) != 0))
+            if (value != NULL && json_array_append_new(list, value) != 0)
                 d->ld->nomem = true;
         }
         add_expect(d, key, ES_CMP_ONE_OF, list, y->pos);
@@ -260,11 +263,11 @@ static void bind_numbers(struct draft *d, const struct probe_key *key,
     if (value == NULL)
         return;
     if (key->compare == ES_CMP_RANGE) {
-        json_t *range = json_pack("[O,o]", value, value);
-        if (range == NULL)
-            d->ld->nomem = true;
-        else
-            add_expect(d, key, ES_CMP_RANGE, range, y->pos);
+        json_t *range = json_array();
+        int low = json_array_append(range, value);
+        int high = json_array_append_new(range, value); /* takes it even when it fails */
+        d->ld->nomem = d->ld->nomem || low != 0 || high != 0;
+        add_expect(d, key, ES_CMP_RANGE, range, y->pos);
         return;
     }
     add_expect(d, key, ES_CMP_EQUALS, value, y->pos);
@@ -307,7 +310,7 @@ static json_t *simple_value(struct draft *d, const struct probe_key *key,
         return int_value(d, y, 1, 65535);
     case PT_WORD:
         word = scalar_choice(d->ld, y, key->words, NULL);
-        return word >= 0 ? json_string(key->words[word]) : NULL;
+        return word >= 0 ? made(d, json_string(key->words[word])) : NULL;
     case PT_MAP:
         return map_value(d, key, y);
     case PT_ARGV:
@@ -536,8 +539,11 @@ void probe_at_path(struct load *ld, const struct es_probe *probe, const char *pa
                    struct es_probe *ret_probe)
 {
     *ret_probe = *probe;
-    ret_probe->look = load_own(ld, json_copy(probe->look));
-    if (ret_probe->look != NULL &&
+    ret_probe->look = load_own(ld, json_object());
+    if (ret_probe->look == NULL)
+        return;
+    /* Not json_copy: it leaves out what memory does not suffice for, and says nothing. */
+    if (json_object_update(ret_probe->look, probe->look) != 0 ||
         json_object_set_new(ret_probe->look, "path", json_string(path)) != 0)
         ld->nomem = true;
 }

@@ -162,7 +162,7 @@ static const struct probe_key http_keys[] = {
 static const struct probe_key ssh_keys[] = {
     NEED("host", PT_HOST, "address"), LOOK("port", PT_PORT, "default 22"), NEED("user", PT_STRING, "login name"),
     LOOK("password", PT_STRING, "password; often ${account.NODE.USER}"), LOOK("key", PT_STRING, "text of a private key"),
-    LOOK("run", PT_STRING, "shell line run there", .shell = true),
+    LOOK("run", PT_STRING, "shell line run there; holds no ${…} of enshu", .plain = true),
     THERE("connected", "the server speaks SSH; default true"),
     WANT("authenticated", PT_BOOL, EQUALS, "authenticated", "the login works; default true"),
     WANT("exit", PT_INTS, EQUALS, "exit", "exit code of the command", .max = 255),

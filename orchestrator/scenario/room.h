@@ -145,7 +145,7 @@ struct probe_key {
     enum probe_type type;
     const char *field; /* of the evidence or of look; NULL: as `name` */
     enum es_compare compare;
-    bool negate, required, shell;
+    bool negate, required, shell, plain; /* plain: no ${…} of ours */
     const char *const *words;
     int64_t min, max;
     const char *doc;
@@ -312,6 +312,7 @@ void text_check_translations(struct load *ld);
 
 /* ---- expand.c */
 void expand_note(struct load *ld, const char *text, struct es_pos pos, bool shell);
+bool expand_is_used(const char *line); /* a shell line with ${team.…} and the like */
 void expand_note_file(struct load *ld, const struct source_file *source);
 void expand_check(struct load *ld);
 

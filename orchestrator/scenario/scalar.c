@@ -8,8 +8,7 @@
 
 static bool is_boolean_word(const char *s)
 {
-    static const char *const words[] = {"yes",  "no",    "on", "off",
-                                        "true", "false"};
+    static const char *const words[] = {"yes", "no", "on", "off", "true", "false"};
     for (size_t i = 0; i < ES_COUNT(words); i++)
         if (strcasecmp(s, words[i]) == 0)
             return true;

@@ -118,14 +118,23 @@ static enum judge_answer one_of(struct judge *judge, const char *name,
     return answer;
 }
 
-/* Yes when any item of an array is the value; items of another kind are passed over. */
+static enum judge_answer contains(struct judge *judge, const char *name,
+                                  const json_t *field, const json_t *value);
+
+/* Scheduled jobs come as objects: what is looked for stands in their lines. */
+static const char line_name[] = "line_b64";
+
+/* Yes when any item of an array is the value, or an item's line holds it; items of another
+ * kind are passed over. */
 static enum judge_answer has_item(struct judge *judge, const char *name,
                                   const json_t *array, const json_t *value)
 {
     size_t i;
     json_t *item;
     json_array_foreach (array, i, item) {
-        enum judge_answer one = equals(judge, name, item, value);
+        const json_t *line = json_object_get(item, line_name);
+        enum judge_answer one = line != NULL ? contains(judge, line_name, line, value)
+                                             : equals(judge, name, item, value);
         if (one == JUDGE_YES || one == JUDGE_OURS)
             return one;
     }
@@ -185,8 +194,10 @@ static enum judge_answer matches(struct judge *judge, const char *name,
         size_t i;
         json_t *item;
         json_array_foreach (field, i, item) {
+            const json_t *line = json_object_get(item, line_name);
             if (answer == JUDGE_NO || answer == JUDGE_BAD)
-                answer = search(judge, name, item, &regex);
+                answer = line != NULL ? search(judge, line_name, line, &regex)
+                                      : search(judge, name, item, &regex);
         }
         answer = answer == JUDGE_BAD ? JUDGE_NO : answer;
     } else {

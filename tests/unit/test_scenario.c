@@ -1,11 +1,14 @@
 /* scenario: a whole scenario bound to its structs; every value that later rooms rest on. */
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "enshu/common/err.h"
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 #include "enshu/scenario.h"
+#include "enshu/wire.h"
 
 static struct es_diags diags;
 static struct es_scenario *s;
@@ -239,11 +242,56 @@ START_TEST(order_puts_parts_first)
 }
 END_TEST
 
-START_TEST(every_allocation_fails_once)
+/* Every kind of probe, with every key. */
+static size_t read_probes(char *text, size_t size)
 {
+    char path[1024];
+    const char *top = getenv("ENSHU_TOP");
+    snprintf(path, sizeof path, "%s/tests/fuzz/corpus/scenario/probes",
+             top != NULL ? top : ".");
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    size_t len = fread(text, 1, size - 1, file);
+    fclose(file);
+    text[len] = '\0';
+    return len;
+}
+
+START_TEST(every_probe)
+{
+    static char text[16384];
+    ck_assert_uint_gt(read_probes(text, sizeof text), 0);
+    ck_assert_int_eq(parse(text), 0);
+    bool seen[ES_PROBE_COUNT] = {false};
+    for (size_t i = 0; i < s->conditions_count; i++)
+        if (s->conditions[i].kind == ES_COND_PROBE)
+            seen[s->conditions[i].probe.kind] = true;
+    for (int i = 0; i < ES_PROBE_COUNT; i++)
+        ck_assert_msg(seen[i], "no %s", es_probe_kind_name((enum es_probe_kind)i));
+    const struct es_probe *file = &s->conditions[0].probe;
+    ck_assert_int_eq(json_integer_value(json_object_get(file->look, "read")), 49152);
+    ck_assert(json_is_true(json_object_get(file->look, "hash")));
+    ck_assert_ptr_null(json_object_get(file->look, "contains"));
+    const struct es_probe *password =
+        &s->conditions[es_scenario_condition(s, "c06")].probe;
+    ck_assert_int_eq(password->expects[0].compare, ES_CMP_CHANGED);
+    ck_assert_str_eq(password->expects[0].field, "hash");
+    const struct es_probe *command =
+        &s->conditions[es_scenario_condition(s, "c22")].probe;
+    ck_assert(json_is_array(json_object_get(command->look, "run")));
+    ck_assert_ptr_null(command->presence_field);
+    ck_assert_str_eq(command->expects[0].field, "exit");
+    const struct es_probe *log = &s->conditions[es_scenario_condition(s, "c03")].probe;
+    ck_assert_int_eq(json_integer_value(json_array_get(log->expects[0].value, 1)), 3);
+}
+END_TEST
+
+static void fail_each_allocation(const char *text)
+{
+    es_wire_use_allocator(); /* those of JSON count too */
     for (long n = 1;; n++) {
         es_mem_fail_nth(n);
-        int rc = parse(whole);
+        int rc = parse(text);
         bool failed = es_mem_failed();
         es_mem_fail_nth(0);
         ck_assert_int_eq(rc, failed ? ES_ENOMEM : 0);
@@ -253,6 +301,15 @@ START_TEST(every_allocation_fails_once)
         es_diags_finish(&diags);
         ck_assert_int_eq(es_mem_live_count(), 0);
     }
+}
+
+START_TEST(every_allocation_fails_once)
+{
+    static char text[16384];
+    fail_each_allocation(whole);
+    tidy();
+    read_probes(text, sizeof text);
+    fail_each_allocation(text);
 }
 END_TEST
 
@@ -302,6 +359,7 @@ Suite *scenario_suite(void)
     tcase_add_test(tc, facts);
     tcase_add_test(tc, judging);
     tcase_add_test(tc, order_puts_parts_first);
+    tcase_add_test(tc, every_probe);
     tcase_add_test(tc, every_allocation_fails_once);
     tcase_add_test(tc, expanding);
     suite_add_tcase(suite, tc);

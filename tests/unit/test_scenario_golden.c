@@ -16,6 +16,7 @@
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 #include "enshu/scenario.h"
+#include "enshu/wire.h"
 
 enum { CASES_MAX = 400, PATH_SIZE = 1024, SECONDS_MAX = 30, RSS_KIB_MAX = 65536 };
 
@@ -141,6 +142,7 @@ START_TEST(allocations_fail_in_malformed_ones)
         "solution-steps",  "step-unknown-value", "text-alias",        "type-items"};
     static struct es_diags diags;
     char path[PATH_SIZE];
+    es_wire_use_allocator(); /* those of JSON count too */
     path_of(path, names[_i]);
     for (long n = 1; n < 1000; n++) {
         struct es_scenario *scenario = NULL;
