@@ -70,6 +70,7 @@ static void finish(struct es_hyp_console *console)
         release(console);
         return;
     }
+    console->closing.hyp = console->hyp;
     console->closing.run = run_close;
     console->closing.destroy = on_closed;
     es_hyp_submit(console->hyp, &console->closing);
