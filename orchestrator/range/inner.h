@@ -348,6 +348,7 @@ void range_machine_event(struct machine *m, enum es_machine_event what,
 int probing_init(struct range *r, struct es_err *err);
 void probing_tick(struct range *r); /* sends what is due, sets the timer */
 void probing_result(struct machine *m, const struct es_result *result);
+void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
 void probing_finish(struct range *r);
 
 /* ---- status.c */

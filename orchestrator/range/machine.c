@@ -134,6 +134,7 @@ void machine_close_link(struct machine *m)
     m->link_closing = true;
     es_link_close(m->link, on_link_closed);
     m->link = NULL;
+    probing_forget(m);
     drop_ops(m);
 }
 

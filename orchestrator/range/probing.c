@@ -183,6 +183,13 @@ static enum es_outcome host_outcome(const struct range *r, const struct machine 
     return ES_OUTCOME_FAULT;
 }
 
+void probing_forget(struct machine *m)
+{
+    for (size_t i = 0; i < m->range->slot_count; i++)
+        if (m->range->slots[i].machine == m)
+            m->range->slots[i].in_flight = false;
+}
+
 void probing_result(struct machine *m, const struct es_result *result)
 {
     struct range *r = m->range;
