@@ -39,7 +39,7 @@ struct job {
     uv_poll_t in_poll; /* fd -1: nothing to feed */
     int in_fd;
     struct es_buf feed;
-    int open_handles;
+    int held; /* by its open handles, and by its child until that is reaped */
 };
 
 static struct job *job_of(struct es_list *link)
@@ -49,16 +49,21 @@ static struct job *job_of(struct es_list *link)
 
 /* ------------------------------------------------------------------ end */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void let_go(struct job *job)
 {
-    struct job *job = handle->data;
-    ES_ASSERT(job->open_handles > 0);
-    if (--job->open_handles > 0)
+    ES_ASSERT(job->held > 0);
+    if (--job->held > 0)
         return;
+    ES_ASSERT(!es_list_linked(&job->link));
     es_buf_finish(&job->out.kept);
     es_buf_finish(&job->err.kept);
     es_buf_finish(&job->feed);
     es_free(job);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    let_go(handle->data);
 }
 
 static void close_in(struct job *job)
@@ -83,15 +88,10 @@ static void close_stream(struct stream *stream)
 static void release(struct job *job)
 {
     es_list_remove(&job->link);
-    job->open_handles++; /* held here, so that closing cannot end it amid this */
     close_in(job);
     close_stream(&job->out);
     close_stream(&job->err);
-    if (--job->open_handles > 0)
-        return;
-    job->open_handles = 1;
-    uv_handle_t last = {.data = job};
-    on_handle_closed(&last);
+    let_go(job);
 }
 
 /* ------------------------------------------------------------------ output */
@@ -278,7 +278,7 @@ static int open_stream(struct job *job, struct stream *stream, const char *name,
     }
     stream->fd = fd;
     stream->poll.data = job;
-    job->open_handles++;
+    job->held++;
     resume(stream);
     return 0;
 }
@@ -293,7 +293,7 @@ static void open_input(struct job *job, int fd)
     }
     job->in_fd = fd;
     job->in_poll.data = job;
-    job->open_handles++;
+    job->held++;
     uv_poll_start(&job->in_poll, UV_WRITABLE, on_input);
 }
 
@@ -330,6 +330,7 @@ static struct job *make_job(struct es_agent *agent, struct es_task *task, bool w
     job->task = task;
     job->worker = worker;
     job->in_fd = -1;
+    job->held = 1;
     es_buf_init(&job->feed, STDIN_MAX);
     return job;
 }
