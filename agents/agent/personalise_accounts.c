@@ -33,10 +33,12 @@ static int free_id(const char *root, const char *name, unsigned *ret_id,
 {
     char text[64];
     for (unsigned id = FIRST_ID; id <= LAST_ID; id++) {
-        es_etc_user_name(root, id, text, sizeof text);
+        if (es_etc_user_name(root, id, text, sizeof text) != 0)
+            return es_err_nomem(err);
         if (*text != '\0')
             continue;
-        es_etc_group_name(root, id, text, sizeof text);
+        if (es_etc_group_name(root, id, text, sizeof text) != 0)
+            return es_err_nomem(err);
         if (*text != '\0' && strcmp(text, name) != 0)
             continue;
         *ret_id = id;

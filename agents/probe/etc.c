@@ -166,11 +166,12 @@ int es_etc_user_by_name(const char *root, const char *name, struct es_etc_user *
     return find_user(root, name, 0, ret_user, err);
 }
 
-void es_etc_user_name(const char *root, uid_t uid, char *dst, size_t size)
+int es_etc_user_name(const char *root, uid_t uid, char *dst, size_t size)
 {
-    struct es_etc_user user;
-    bool found = find_user(root, NULL, uid, &user, NULL) == 0;
-    snprintf(dst, size, "%s", found ? user.name : "");
+    struct es_etc_user user = {.name = ""};
+    int rc = find_user(root, NULL, uid, &user, NULL);
+    snprintf(dst, size, "%s", rc == 0 ? user.name : "");
+    return rc == ES_ENOMEM ? rc : 0;
 }
 
 static int find_group(const char *root, const char *name, gid_t gid, char *dst,
@@ -199,10 +200,12 @@ static int find_group(const char *root, const char *name, gid_t gid, char *dst,
     return rc;
 }
 
-void es_etc_group_name(const char *root, gid_t gid, char *dst, size_t size)
+int es_etc_group_name(const char *root, gid_t gid, char *dst, size_t size)
 {
-    if (find_group(root, NULL, gid, dst, size, &gid, NULL) != 0)
+    int rc = find_group(root, NULL, gid, dst, size, &gid, NULL);
+    if (rc != 0)
         snprintf(dst, size, "%s", "");
+    return rc == ES_ENOMEM ? rc : 0;
 }
 
 int es_etc_group_by_name(const char *root, const char *name, gid_t *ret_gid,
@@ -223,8 +226,8 @@ bool es_etc_in_list(const char *list, const char *name)
     return false;
 }
 
-size_t es_etc_user_groups(const char *root, const char *name, gid_t gid, gid_t *groups,
-                          size_t max)
+int es_etc_user_groups(const char *root, const char *name, gid_t gid, gid_t *groups,
+                       size_t max, size_t *ret_count)
 {
     struct es_buf buf;
     char *f[ES_ETC_FIELDS_MAX];
@@ -239,7 +242,8 @@ size_t es_etc_user_groups(const char *root, const char *name, gid_t gid, gid_t *
             groups[count++] = this;
     }
     es_buf_finish(&buf);
-    return count;
+    *ret_count = count;
+    return rc == ES_ENOMEM ? rc : 0;
 }
 
 int es_etc_shadow_by_name(const char *root, const char *name,

@@ -40,14 +40,14 @@ bool es_etc_next(char **text, char *fields[ES_ETC_FIELDS_MAX], size_t *ret_count
 /* ES_ENOENT when there is no such user. */
 int es_etc_user_by_name(const char *root, const char *name, struct es_etc_user *ret_user,
                         struct es_err *err);
-/* Names for numbers, for people: "" when there is none. */
-void es_etc_user_name(const char *root, uid_t uid, char *dst, size_t size);
-void es_etc_group_name(const char *root, gid_t gid, char *dst, size_t size);
+/* Names for numbers, for people: "" when there is none. ES_ENOMEM alone is an error. */
+int es_etc_user_name(const char *root, uid_t uid, char *dst, size_t size);
+int es_etc_group_name(const char *root, gid_t gid, char *dst, size_t size);
 int es_etc_group_by_name(const char *root, const char *name, gid_t *ret_gid,
                          struct es_err *err);
-/* The groups a user is in, the first being `gid`. Returns how many. */
-size_t es_etc_user_groups(const char *root, const char *name, gid_t gid, gid_t *groups,
-                          size_t max);
+/* The groups a user is in, the first being `gid`. ES_ENOMEM alone is an error. */
+int es_etc_user_groups(const char *root, const char *name, gid_t gid, gid_t *groups,
+                       size_t max, size_t *ret_count);
 /* Whether `name` stands in a list of names cut at ','. */
 bool es_etc_in_list(const char *list, const char *name);
 struct es_etc_shadow {

@@ -37,9 +37,9 @@ static void tell_stat(struct es_probe *p, const struct stat *st)
     es_probe_set_text(p, "mode", text);
     es_probe_set_int(p, "uid", st->st_uid);
     es_probe_set_int(p, "gid", st->st_gid);
-    es_etc_user_name(p->root, st->st_uid, text, sizeof text);
+    p->nomem |= es_etc_user_name(p->root, st->st_uid, text, sizeof text) != 0;
     es_probe_set_text(p, "owner", text);
-    es_etc_group_name(p->root, st->st_gid, text, sizeof text);
+    p->nomem |= es_etc_group_name(p->root, st->st_gid, text, sizeof text) != 0;
     es_probe_set_text(p, "group", text);
     es_probe_set_int(p, "size", st->st_size);
     es_probe_set_int(p, "mtime_s", st->st_mtime);

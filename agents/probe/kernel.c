@@ -54,13 +54,14 @@ static int tell_module(struct es_probe *p, const char *name, struct es_err *err)
     bool loaded = dir != NULL && es_probe_exists(p, dir);
     struct es_buf buf;
     es_buf_init(&buf, ES_ETC_FILE_MAX);
-    if (!loaded && es_etc_read(p->root, "/proc/modules", &buf, NULL) == 0)
+    int rc = loaded ? 0 : es_etc_read(p->root, "/proc/modules", &buf, err);
+    if (!loaded && rc == 0)
         for (char *rest = buf.data, *line;
              !loaded && (line = strsep(&rest, "\n")) != NULL;)
             loaded = es_str_eq(strsep(&line, " "), plain);
     es_buf_finish(&buf);
     es_probe_set_bool(p, "loaded", loaded);
-    return 0;
+    return rc == ES_ENOENT ? 0 : rc; /* a kernel without modules */
 }
 
 ES_PROBE_LOOK(kernel)

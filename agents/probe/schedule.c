@@ -59,7 +59,9 @@ static void tell_crontab(struct listing *l, const char *path, bool names_user)
 {
     struct es_buf buf;
     es_buf_init(&buf, ES_ETC_FILE_MAX);
-    if (es_etc_read(l->p->root, path, &buf, NULL) == 0)
+    int rc = es_etc_read(l->p->root, path, &buf, NULL);
+    l->p->nomem |= rc == ES_ENOMEM;
+    if (rc == 0)
         for (char *rest = buf.data, *line; (line = strsep(&rest, "\n")) != NULL;) {
             line += strspn(line, " \t");
             if (*line == '\0' || *line == '#')

@@ -127,8 +127,9 @@ int es_spawn_command(struct es_arena *arena, const char *root, const json_t *run
         spawn.as_user = true;
         spawn.uid = who.uid;
         spawn.gid = who.gid;
-        spawn.group_count =
-            es_etc_user_groups(root, user, who.gid, spawn.groups, ES_SPAWN_GROUPS_MAX);
+        if (es_etc_user_groups(root, user, who.gid, spawn.groups, ES_SPAWN_GROUPS_MAX,
+                               &spawn.group_count) != 0)
+            return es_err_nomem(err);
     }
     int rc = take_argv(arena, run, &spawn, err);
     if (rc == 0)

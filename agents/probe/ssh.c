@@ -3,7 +3,8 @@
  * Keys:     host, port (22), user; password; key: a private key's text; run: a shell text
  *           run there (without it: `exit 0`).
  * Evidence: connected (the server spoke SSH); authenticated; exit, stdout_b64 of the
- *           command when authenticated; host_key "ssh-ed25519 AAAA…", when seen.
+ *           command when authenticated (a command that ends with 255 looks like a failed
+ *           login); host_key "ssh-ed25519 AAAA…", when seen.
  *
  * The password reaches ssh through SSH_ASKPASS, which is this agent's own program
  * (es_ssh_askpass, called by main when the variable is set). Key and known hosts are
@@ -65,7 +66,8 @@ static void tell_host_key(struct es_probe *p, int fd)
 static void tell(struct es_probe *p, const struct es_tool *tool, int hosts_fd)
 {
     const char *said = es_buf_str(&tool->err_out);
-    bool in = strstr(said, "Authenticated to ") != NULL;
+    /* A server's banner may say anything; ssh's own failures end with 255. */
+    bool in = strstr(said, "Authenticated to ") != NULL && tool->exit != 255;
     bool denied = strstr(said, "Permission denied") != NULL ||
                   strstr(said, "Too many authentication failures") != NULL;
     struct stat st;

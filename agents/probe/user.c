@@ -12,12 +12,13 @@
 static void tell_groups(struct es_probe *p, const struct es_etc_user *user)
 {
     gid_t groups[64];
-    size_t count = es_etc_user_groups(p->root, user->name, user->gid, groups, 64);
-    size_t left = ES_PROBE_LIST_MAX;
+    size_t count = 0, left = ES_PROBE_LIST_MAX;
+    if (es_etc_user_groups(p->root, user->name, user->gid, groups, 64, &count) != 0)
+        p->nomem = true;
     es_probe_set(p, "groups", json_array());
     for (size_t i = 0; i < count; i++) {
         char name[64];
-        es_etc_group_name(p->root, groups[i], name, sizeof name);
+        p->nomem |= es_etc_group_name(p->root, groups[i], name, sizeof name) != 0;
         if (*name != '\0')
             es_probe_add_text(p, "groups", name, &left);
     }

@@ -8,6 +8,7 @@
 #include "../../agents/probe/etc.h"
 #include "../../agents/probe/probe.h"
 #include "../support/guest.h"
+#include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 #include "enshu/wire.h"
 
@@ -422,6 +423,55 @@ START_TEST(keys_are_checked)
 }
 END_TEST
 
+/* Whatever allocation fails: the error or right evidence, and no leak. */
+START_TEST(every_allocation_may_fail)
+{
+    static const char *const asked[] = {
+        "{\"kind\": \"file\", \"path\": \"/etc/passwd\", \"read\": 100, \"hash\": true}",
+        "{\"kind\": \"directory\", \"path\": \"/\", \"depth\": 3}",
+        "{\"kind\": \"log\", \"path\": \"/etc/passwd\", \"match\": \"o\"}",
+        "{\"kind\": \"user\", \"name\": \"mori\"}",
+        "{\"kind\": \"group\", \"name\": \"sudo\"}",
+        "{\"kind\": \"password\", \"user\": \"mori\"}",
+        "{\"kind\": \"package\", \"name\": \"nginx\"}",
+        "{\"kind\": \"process\", \"match\": \"x\"}",
+        "{\"kind\": \"mount\", \"path\": \"/\"}",
+        "{\"kind\": \"kernel\", \"sysctl\": \"a.b\", \"module\": \"m-m\"}",
+        "{\"kind\": \"schedule\"}",
+        "{\"kind\": \"command\", \"run\": [\"true\"], \"env\": {\"A\": \"b\"}}",
+    };
+    put("proc/12/comm", "x\n");
+    put("proc/12/cmdline", "x");
+    put("proc/self/mounts", "/dev/vda1 / ext4 rw,noatime 0 0\n");
+    put("proc/sys/kernel/osrelease", "6\n");
+    put("proc/sys/a/b", "1\n");
+    put("var/lib/dpkg/status",
+        "Package: nginx\nStatus: install ok installed\nVersion: 1\n");
+    put("etc/cron.d/job", "* * * * * root x\n");
+    for (size_t i = 0; i < ES_COUNT(asked); i++) {
+        json_t *args = json_loads(asked[i], 0, NULL), *right = NULL, *e;
+        struct es_err err = {0};
+        int64_t until = es_probe_now_ms() + 60000;
+        ck_assert_msg(es_probe_run(root, args, until, &right, &err) == 0, "%s", err.msg);
+        long live = es_mem_live_count();
+        bool failed = true;
+        for (long n = 1; failed; n++) {
+            e = NULL;
+            es_mem_fail_nth(n);
+            int rc = es_probe_run(root, args, until, &e, &err);
+            failed = es_mem_failed();
+            es_mem_fail_nth(0);
+            ck_assert_msg(rc != 0 || json_equal(e, right), "%s n=%ld: wrong evidence",
+                          asked[i], n);
+            json_decref(e);
+            ck_assert_msg(es_mem_live_count() == live, "%s n=%ld: leak", asked[i], n);
+        }
+        json_decref(args);
+        json_decref(right);
+    }
+}
+END_TEST
+
 START_TEST(owners)
 {
     uid_t uid;
@@ -461,6 +511,7 @@ Suite *agent_probe_suite(void)
     tcase_add_test(tc, kernel_and_mounts);
     tcase_add_test(tc, schedules);
     tcase_add_test(tc, keys_are_checked);
+    tcase_add_test(tc, every_allocation_may_fail);
     tcase_add_test(tc, owners);
     suite_add_tcase(suite, tc);
     return suite;
