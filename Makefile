@@ -171,10 +171,10 @@ FUZZ_NAMES := $(patsubst fuzz_%.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_LIB := build/fuzz/lib/libenshu.a
 .PHONY: fuzz-rooms
 fuzz-rooms:
-	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang rooms
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang rooms build/fuzz/lib/libagent.a
 build/fuzz/fuzz-%: tests/fuzz/fuzz_%.c fuzz-rooms
 	$(if $(V),,@echo "  FUZZ    $@")
-	$(Q)clang $(CPPFLAGS) $(PKG_CFLAGS) -std=c11 $(CFLAGS_fuzz) -fsanitize=fuzzer -DES_FUZZER $< $(FUZZ_LIB) $(LDLIBS) -o $@
+	$(Q)clang $(CPPFLAGS) $(PKG_CFLAGS) -std=c11 $(CFLAGS_fuzz) -fsanitize=fuzzer -DES_FUZZER $< build/fuzz/lib/libagent.a $(FUZZ_LIB) $(LDLIBS) -o $@
 fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz-%)
 	@for n in $(FUZZ_NAMES); do mkdir -p build/fuzz/new/$$n && echo "  $$n: $(FUZZ_SECONDS) s" && \
 	  build/fuzz/fuzz-$$n -max_total_time=$(FUZZ_SECONDS) -max_len=80000 -print_final_stats=1 -verbosity=0 \

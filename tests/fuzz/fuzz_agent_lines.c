@@ -2,12 +2,11 @@
  * what to run. The first byte says how the bytes are cut into reads. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "../../agents/agent/session.h"
 #include "../../agents/probe/spawn.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "enshu/common/mem.h"
+#include "fuzz.h"
 
 static int64_t now_ms;
 
@@ -37,15 +36,16 @@ static void on_stop(void *ctx, struct es_task *task)
     es_session_finish(task, NULL, false, &err, now_ms);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int fuzz_agent_lines(const uint8_t *data, size_t size)
 {
     static const struct es_session_events events = {on_start, on_stop};
     struct es_session session;
     bool keeps = false;
     if (size < 1 || size > (1U << 20))
         return 0;
-    if (es_session_init(&session, &events, &keeps, "0123456789abcdef", "boot") != 0)
-        abort();
+    long live = es_mem_live_count();
+    int rc = es_session_init(&session, &events, &keeps, "0123456789abcdef", "boot");
+    ES_ASSERT(rc == 0);
     size_t step = (size_t)data[0] * 16 + 1;
     for (size_t at = 1; at < size; at += step) {
         size_t len = size - at < step ? size - at : step;
@@ -57,8 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* A week later every deadline has passed. */
     for (int i = 0; i < 1000 && session.running_count > 0; i++)
         es_session_tick(&session, now_ms += ES_WIRE_DEADLINE_MAX_MS + 1);
-    if (session.running_count != 0)
-        abort();
+    ES_ASSERT(session.running_count == 0);
     es_session_finish_all(&session);
+    ES_ASSERT(es_mem_live_count() == live);
     return 0;
 }
+FUZZ_MAIN(fuzz_agent_lines)
