@@ -253,10 +253,10 @@ int64_t es_session_tick(struct es_session *session, int64_t now_ms)
             struct es_task *task = task_of(pos);
             if (task->stop_code != NULL)
                 continue;
-            if (task->deadline_ms <= now_ms)
+            if (task->stop_ms <= now_ms)
                 stop(task, "timeout", now_ms);
-            else if (task->deadline_ms < next)
-                next = task->deadline_ms;
+            else if (task->stop_ms < next)
+                next = task->stop_ms;
         }
     session->starting = was_starting;
     es_session_start_queued(session, now_ms);
@@ -315,6 +315,8 @@ static void accept(struct es_session *session, struct es_request *request, int64
     request->args = NULL;
     task->since_ms = now_ms;
     task->deadline_ms = now_ms + task->request.deadline_ms;
+    task->stop_ms =
+        task->deadline_ms + (task->request.op == ES_OP_PROBE ? ES_SESSION_GRACE_MS : 0);
     es_list_push(&session->queue, &task->link);
     session->queue_count++;
     es_session_start_queued(session, now_ms);

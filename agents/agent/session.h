@@ -18,6 +18,7 @@
 #define ES_SESSION_RUNNING_MAX 16
 #define ES_SESSION_QUEUE_MAX   256
 #define ES_SESSION_SEEN_MAX    8192 /* ids remembered */
+#define ES_SESSION_GRACE_MS    1000 /* a probe may tell that its time was over this late */
 #define ES_SESSION_OUT_MAX     (1U << 20)
 #define ES_SESSION_OUT_FULL    (256U << 10) /* parts wait while more is unsent */
 
@@ -25,7 +26,9 @@ struct es_task {
     struct es_list link;
     struct es_session *session;
     struct es_request request;
-    int64_t since_ms, deadline_ms; /* arrival and end, on the clock of now_ms */
+    int64_t since_ms;    /* arrival, on the clock of now_ms */
+    int64_t deadline_ms; /* its time is over */
+    int64_t stop_ms;     /* it is stopped */
     bool running;
     const char *stop_code; /* "timeout" or "cancelled" once on_stop was called */
     int64_t part_count;

@@ -29,7 +29,8 @@
 struct es_probe {
     const char *root;    /* "" or, in tests, the folder that stands for / */
     const json_t *args;  /* borrows */
-    int64_t deadline_ms; /* on es_probe_now_ms()'s clock */
+    int64_t deadline_ms; /* on es_probe_now_ms()'s clock; waits and tools end then, and a
+                            little time is left to tell what was seen */
     json_t *evidence;
     struct es_arena arena;
     bool nomem; /* a field could not be set */
@@ -96,8 +97,7 @@ struct es_tool {
     const char *const *env;       /* further "NAME=value", NULL-terminated, or NULL */
     const void *feed;             /* standard input, or NULL */
     size_t feed_len;
-    size_t keep;        /* bytes kept of each stream; 0: ES_PROBE_BYTES_MAX */
-    int64_t reserve_ms; /* ends this much before the deadline; 0: a default */
+    size_t keep; /* bytes kept of each stream; 0: ES_PROBE_BYTES_MAX */
     /* results */
     int exit; /* exit code; -1 when killed */
     int signal;

@@ -13,9 +13,8 @@
 
 #include "probe.h"
 
-#define READ_MAX   16384
-#define QUIET_MS   500
-#define RESERVE_MS 150
+#define READ_MAX 16384
+#define QUIET_MS 500
 
 static bool wait_for(int fd, short events, int64_t until_ms)
 {
@@ -97,15 +96,14 @@ ES_PROBE_LOOK(tcp)
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return es_probe_errno(err, "tcp", "no socket", errno);
-    int64_t until_ms = p->deadline_ms - RESERVE_MS;
-    int code = connect_by(fd, &addr, len, until_ms);
+    int code = connect_by(fd, &addr, len, p->deadline_ms);
     es_probe_set_bool(p, "open", code == 0);
     if (code != 0)
         es_probe_set_text(p, "error", why_closed(code));
     if (code == 0 && text != NULL)
-        say(fd, text, until_ms);
+        say(fd, text, p->deadline_ms);
     if (code == 0 && want > 0)
-        listen_to(p, fd, (size_t)want, until_ms);
+        listen_to(p, fd, (size_t)want, p->deadline_ms);
     close(fd);
     return 0;
 }

@@ -11,10 +11,6 @@
 #include "probe.h"
 #include "spawn.h"
 
-/* Time left for the worker to report that a tool took too long, before it is killed
- * itself. */
-#define RESERVE_MS 150
-
 static const char *const standard_env[] = {
     "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin",
     "HOME=/",
@@ -121,12 +117,11 @@ int es_tool_run(struct es_probe *p, struct es_tool *tool, struct es_err *err)
                               tool->argv[0]);
     }
     plain.feeds = tool->feed != NULL;
-    int64_t reserve = tool->reserve_ms != 0 ? tool->reserve_ms : RESERVE_MS;
     signal(SIGPIPE, SIG_IGN);
     int rc = es_spawn_start(spawn, &child, err);
     if (rc != 0)
         return rc;
-    collect(tool, &child, p->deadline_ms - reserve);
+    collect(tool, &child, p->deadline_ms);
     close_at(&child.in);
     close_at(&child.out);
     close_at(&child.err);

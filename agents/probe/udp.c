@@ -12,8 +12,7 @@
 
 #include "probe.h"
 
-#define READ_MAX   16384
-#define RESERVE_MS 150
+#define READ_MAX 16384
 
 ES_PROBE_LOOK(udp)
 {
@@ -35,10 +34,10 @@ ES_PROBE_LOOK(udp)
     if (fd < 0 || data == NULL)
         return data == NULL ? es_err_nomem(err)
                             : es_probe_errno(err, "udp", "no socket", errno);
-    int64_t until_ms = p->deadline_ms - RESERVE_MS, left;
+    int64_t left;
     ssize_t n = -1;
     bool routed = connect(fd, (const struct sockaddr *)&addr, len) == 0;
-    while (routed && n < 0 && (left = until_ms - es_probe_now_ms()) > 0) {
+    while (routed && n < 0 && (left = p->deadline_ms - es_probe_now_ms()) > 0) {
         struct pollfd polled = {fd, POLLIN, 0};
         /* A refusal (ICMP) is no answer yet: the service may be starting. */
         send(fd, text, strlen(text), 0);

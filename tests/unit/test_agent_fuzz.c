@@ -6,6 +6,7 @@
 
 START_TEST(corpus_of_core_lines)
 {
+    es_wire_use_allocator();
     ck_assert_int_ge(corpus_replay("agent_lines", fuzz_agent_lines), 4);
 }
 END_TEST
