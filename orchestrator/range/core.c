@@ -159,6 +159,8 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
                  detail != NULL ? detail : "");
     if (event == ES_HYP_CRASHED)
         machine_gone(m, true, detail != NULL ? detail : "its QEMU ended");
+    else if (event == ES_HYP_REBOOTED)
+        machine_rebooted(m);
     else if (event == ES_HYP_STOPPED)
         machine_gone(m, false, detail != NULL ? detail : "it was switched off");
 }

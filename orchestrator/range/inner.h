@@ -176,6 +176,7 @@ void machine_adopt(struct machine *m,
 void machine_set(struct machine *m, enum machine_state state, const char *detail);
 void machine_settle(struct machine *m, bool ok, const struct es_err *err);
 void machine_fail(struct machine *m, const char *step, const struct es_err *err);
+void machine_rebooted(struct machine *m);
 void machine_lost(struct machine *m); /* ready before a restart, not there after it */
 void machine_gone(struct machine *m, bool fault,
                   const char *cause); /* the domain ended */

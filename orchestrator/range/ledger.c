@@ -99,9 +99,15 @@ void range_flush(struct range *r)
     commit(r, count);
 }
 
+struct refold {
+    struct es_score *score;
+    struct es_err *err;
+};
+
 static int fold_each(void *ctx, const struct es_event *event)
 {
-    return es_score_apply(ctx, event, NULL);
+    struct refold *refold = ctx;
+    return es_score_apply(refold->score, event, refold->err);
 }
 
 static bool is_correction(const struct es_event *event)
@@ -112,7 +118,8 @@ static bool is_correction(const struct es_event *event)
 
 static int correct_each(void *ctx, const struct es_event *event)
 {
-    return is_correction(event) ? es_score_correct(ctx, event, NULL) : 0;
+    struct refold *refold = ctx;
+    return is_correction(event) ? es_score_correct(refold->score, event, refold->err) : 0;
 }
 
 int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,
@@ -120,10 +127,11 @@ int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_even
 {
     struct es_score *score = NULL;
     int rc = es_score_create(r->scenario, r->team_count, NULL, NULL, &score, err);
+    struct refold refold = {.score = score, .err = err};
     if (rc == 0)
-        rc = es_store_read(r->store, 1, false, correct_each, score, err);
+        rc = es_store_read(r->store, 1, false, correct_each, &refold, err);
     if (rc == 0)
-        rc = es_store_read(r->store, 1, true, fold_each, score, err);
+        rc = es_store_read(r->store, 1, true, fold_each, &refold, err);
     if (rc != 0) {
         es_score_destroy(score);
         return rc;

@@ -299,6 +299,16 @@ void machine_adopt(struct machine *m, bool was_ready)
         machine_fail(m, "connect to the agent", &err);
 }
 
+/* QEMU keeps the channel's socket over a guest's reboot; a question that gets no answer
+ * makes the link synchronise again with the agent that comes after. */
+void machine_rebooted(struct machine *m)
+{
+    struct es_err ignored = {0};
+    if (m->link != NULL)
+        machine_call(m, ES_OP_CANCEL, json_pack("{s:i}", "target", 1), 2000, 1024, NULL, NULL,
+                     &ignored);
+}
+
 void machine_lost(struct machine *m)
 {
     static const char cause[] = "it ended while the core was away";
