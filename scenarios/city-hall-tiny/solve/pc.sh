@@ -1,3 +1,3 @@
 #!/bin/sh
-for p in $(pgrep -f libexec/beacon); do kill "$p" 2>/dev/null; done
+killall beacon
 rm -f /usr/libexec/beacon
