@@ -217,6 +217,61 @@ START_TEST(disks_in_the_ranges_pool)
 }
 END_TEST
 
+static int console_status;
+static bool console_ended;
+
+static void on_console_data(void *ctx, const char *data, size_t len)
+{
+    (void)ctx;
+    (void)data;
+    ck_abort_msg("%zu bytes from no console", len);
+}
+
+static void on_console_end(void *ctx, const struct es_err *why)
+{
+    (void)ctx;
+    console_status = why->code;
+    console_ended = true;
+}
+
+static bool console_has_ended(struct hyp_world *w)
+{
+    (void)w;
+    return console_ended;
+}
+
+START_TEST(consoles_that_cannot_be)
+{
+    static const struct es_hyp_console_events events = {on_console_data, on_console_end};
+    struct hyp_world w;
+    struct es_hyp_console *console = NULL;
+    struct es_err err = {0};
+    char much[65536] = "";
+    hw_init(&w);
+    hw_open_test(&w, "<node/>");
+    ck_assert_int_eq(es_hyp_console_open(w.hyp, "es-nobody", &events, &w, &console, &err),
+                     0);
+    ck_assert_int_eq(es_hyp_console_send(console, much, sizeof much), 0);
+    ck_assert_int_eq(es_hyp_console_send(console, "x", 1), ES_EBUSY);
+    ck_assert(!console_ended); /* never from inside */
+    hw_wait_for(&w, console_has_ended);
+    ck_assert_int_eq(console_status, ES_ENOENT);
+    /* closed while it opens: no callback */
+    console_ended = false;
+    ck_assert_int_eq(es_hyp_console_open(w.hyp, "es-nobody", &events, &w, &console, &err),
+                     0);
+    es_hyp_console_close(console);
+    ck_assert_int_eq(hw_list(&w, NULL), 0);
+    ck_assert(!console_ended);
+    /* the hypervisor closes first */
+    ck_assert_int_eq(es_hyp_console_open(w.hyp, "es-nobody", &events, &w, &console, &err),
+                     0);
+    hw_finish(&w);
+    ck_assert(console_ended);
+    ck_assert_int_eq(console_status, ES_ECANCELED);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
     struct hyp_world w;
@@ -263,6 +318,7 @@ Suite *hyp_state_suite(void)
     tcase_add_test(tc, suspend_resume_stop);
     tcase_add_test(tc, strangers_are_left_alone);
     tcase_add_test(tc, disks_in_the_ranges_pool);
+    tcase_add_test(tc, consoles_that_cannot_be);
     tcase_add_test(tc, nobody_there);
     tcase_add_test(tc, closing_answers_what_waits);
     suite_add_tcase(suite, tc);
