@@ -100,12 +100,26 @@ static void on_stray(void *ctx, int status, const struct es_err *err)
         es_log_warn("a mould that was left running stays: %s", err->msg);
 }
 
+/* A range that was restored is looked at only once it is known which machines run: what
+ * the host said of them before would stand in the ledger. */
+static void go_on(struct es_range_core *core)
+{
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        if (!r->unlisted || r->phase == R_LEAVING)
+            continue;
+        r->unlisted = false;
+        probing_tick(r);
+    }
+}
+
 static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                     size_t count, const struct es_err *err)
 {
     struct es_range_core *core = ctx;
     if (status != 0) {
         es_log_warn("cannot list machines: %s", err->msg);
+        go_on(core);
         return;
     }
     ES_LIST_EACH (pos, tmp, &core->ranges) {
@@ -130,12 +144,15 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                 machine_lost(m);
         }
     }
+    go_on(core);
 }
 
 static void list_machines(struct es_range_core *core)
 {
-    if (es_hyp_list(core->hyp, NULL, on_list, core) != 0)
-        es_log_error("cannot list machines: out of memory");
+    if (es_hyp_list(core->hyp, NULL, on_list, core) == 0)
+        return;
+    es_log_error("cannot list machines: out of memory");
+    go_on(core);
 }
 
 void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,

@@ -306,6 +306,7 @@ struct range {
     struct bring *bring;
     struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
+    bool unlisted; /* restored; which of its machines run is not known yet */
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
     void (*range_gone)(void *arg); /* after the range was freed */

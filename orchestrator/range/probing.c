@@ -293,7 +293,7 @@ static void on_tick(uv_timer_t *timer)
 static int64_t next_wait(struct range *r)
 {
     int64_t due = es_score_next_due(r->score), mono_ms = core_boottime_ms();
-    if (r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms < due)
+    if (r->slot_count > 0 && !r->unlisted && r->slots[r->heap[0]].due_ex_ms < due)
         due = r->slots[r->heap[0]].due_ex_ms;
     int64_t wait = due == INT64_MAX ? -1 : es_clock_until(&r->clock, mono_ms, due);
     if (wait >= 0 && wait < 5 && !range_quiet(r))
@@ -307,7 +307,7 @@ void probing_tick(struct range *r)
         return;
     if (r->clock.state == ES_CLOCK_RUNNING) {
         int64_t now = range_now_ex(r);
-        while (r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms <= now) {
+        while (!r->unlisted && r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms <= now) {
             struct probe_slot *slot = &r->slots[r->heap[0]];
             int64_t floor_ms =
                 EVERY_FLOOR_REAL_MS * (int64_t)r->clock.speed_permille / 1000;

@@ -340,6 +340,7 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
         }
     }
     r->phase = R_UP;
+    r->unlisted = true;
     probing_tick(r);
     es_log_info("range %s: restored at event %lld, clock %s", r->name,
                 (long long)es_store_head(r->store), es_clock_state_name(r->clock.state));
