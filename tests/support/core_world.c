@@ -287,7 +287,7 @@ static void on_out(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         w->is_ready = true;
 }
 
-static void run_program(struct core_world *w, int out)
+void cw_exec(struct core_world *w, int out)
 {
     const char *bin = getenv("ENSHU_BIN");
     char path[1024], recipes[64], agent[64], log[64];
@@ -329,7 +329,7 @@ void cw_start(struct core_world *w)
     w->pid = fork();
     ck_assert_int_ge(w->pid, 0);
     if (w->pid == 0)
-        run_program(w, fds[1]);
+        cw_exec(w, fds[1]);
     close(fds[1]);
     w->is_ready = false;
     uv_pipe_init(&w->loop, &w->out, 0);

@@ -68,8 +68,9 @@ struct core_agent *cw_agent(struct core_world *w, int team, const char *node);
 
 void cw_start(struct core_world *w);      /* the program, until it is ready */
 void cw_start_here(struct core_world *w); /* the rooms, in this process */
-void cw_kill(struct core_world *w);       /* -9 */
-void cw_end(struct core_world *w);        /* in good order; its exit code must be 0 */
+void cw_exec(struct core_world *w, int out) __attribute__((noreturn)); /* in a child */
+void cw_kill(struct core_world *w);                                    /* -9 */
+void cw_end(struct core_world *w); /* in good order; its exit code must be 0 */
 void cw_connect(struct core_world *w);
 void cw_disconnect(struct core_world *w);
 
