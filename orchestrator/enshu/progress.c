@@ -51,7 +51,7 @@ static struct row *find_row(struct progress *p, const char *name)
     }
     struct row *row = &p->rows[p->count++];
     memset(row, 0, sizeof *row);
-    snprintf(row->name, sizeof row->name, "%s", name);
+    es_str_printf(row->name, sizeof row->name, "%s", name);
     return row;
 }
 
@@ -185,8 +185,8 @@ void progress_event(struct cli *cli, const json_t *event)
         say_plain(name, state, detail);
         return;
     }
-    snprintf(row->state, sizeof row->state, "%s", state);
-    snprintf(row->detail, sizeof row->detail, "%s", detail);
+    es_str_printf(row->state, sizeof row->state, "%s", state);
+    es_str_printf(row->detail, sizeof row->detail, "%s", detail);
     if (!p->timer_busy) {
         p->timer_busy = true;
         uv_timer_start(&p->timer, on_timer, DRAW_MS, 0);

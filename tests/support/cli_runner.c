@@ -133,7 +133,8 @@ void cli_world_close(void)
 static int cut(const char *words, char *store, size_t size, char **argv)
 {
     int argc = 0;
-    argv[argc++] = strdup("enshu");
+    static char name[] = "enshu";
+    argv[argc++] = name;
     snprintf(store, size, "%s", words);
     for (char *at = store; *at != '\0';) {
         at += strspn(at, " ");
@@ -163,7 +164,7 @@ static const char *program(void)
 extern char **environ;
 static char **environment(void)
 {
-    static char socket[160];
+    static char socket[160], term[] = "TERM=xterm", user[] = "USER=mori";
     static char *all[512];
     int n = 0;
     for (int i = 0; environ[i] != NULL && n < 480; i++)
@@ -173,10 +174,10 @@ static char **environment(void)
             all[n++] = environ[i];
     snprintf(socket, sizeof socket, "ENSHU_SOCKET=%s", world.socket);
     all[n++] = socket;
-    all[n++] = strdup("TERM=xterm");
-    all[n++] = strdup("USER=mori");
+    all[n++] = term;
+    all[n++] = user;
     for (int i = 0; world.env[i] != NULL; i++)
-        all[n++] = strdup(world.env[i]);
+        all[n++] = (char *)(uintptr_t)world.env[i];
     all[n] = NULL;
     return all;
 }
