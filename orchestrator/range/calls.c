@@ -356,27 +356,12 @@ void es_range_call_correct(struct es_range_core *core, const json_t *params,
 
 /* ---------------------------------------------------------------- ledger */
 
-static int export_line(void *ctx, const char *line, size_t len)
-{
-    struct es_reply *reply = ctx;
-    while (len > 0 && line[len - 1] == '\n')
-        len--;
-    reply->progress(reply, json_pack("{s:s%}", "line", line, len));
-    return 0;
-}
-
 void es_range_call_ledger_export(struct es_range_core *core, const json_t *params,
                                  struct es_reply *reply)
 {
     struct range *r = scored_range_of(core, params, reply);
-    struct es_err err = {0};
-    if (r == NULL)
-        return;
-    if (es_store_export(r->store, export_line, reply, &err) != 0)
-        reply->fail(reply, &err);
-    else
-        reply->done(reply,
-                    json_pack("{s:I}", "events", (json_int_t)es_store_head(r->store)));
+    if (r != NULL)
+        export_start(r, reply);
 }
 
 void es_range_call_ledger_verify(struct es_range_core *core, const json_t *params,

@@ -353,6 +353,9 @@ void probing_result(struct machine *m, const struct es_result *result);
 void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
 void probing_finish(struct range *r);
 
+/* ---- export.c: answers the reply with every line of the ledger */
+void export_start(struct range *r, struct es_reply *reply);
+
 /* ---- status.c */
 json_t *status_json(struct range *r);
 void range_changed(struct range *r);
