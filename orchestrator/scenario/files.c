@@ -1,12 +1,10 @@
-/* The scenario's folder: reading, includes, assets, the hash of all that takes part.
+/* The scenario's folder: opening, reading, includes.
  *
  * Nothing outside the folder is opened: names are relative, hold no "..", and the real
  * path behind them (symbolic links followed) must lie inside. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,13 +14,9 @@
 #include "enshu/common/str.h"
 #include "room.h"
 
-#define ASSET_BYTES_MAX  (INT64_C(16) << 20)
-#define ASSETS_BYTES_MAX (INT64_C(64) << 20)
-enum { FOLDER_DEPTH_MAX = 16, ASSETS_MAX = 10000 };
-
 /* ------------------------------------------------------------------ paths */
 
-static bool is_inside_name(const char *name)
+bool files_is_inside(const char *name)
 {
     if (*name == '\0' || *name == '/' || strlen(name) >= 1024)
         return false;
@@ -40,11 +34,11 @@ static bool is_inside_name(const char *name)
 }
 
 /* Opens a file or folder of the scenario; -1 after reporting. */
-static int open_inside(struct load *ld, const char *name, struct es_pos pos,
-                       bool may_lack, struct stat *st)
+int files_open(struct load *ld, const char *name, struct es_pos pos, bool may_lack,
+               struct stat *st)
 {
     char full[PATH_MAX], real[PATH_MAX];
-    if (!is_inside_name(name)) {
+    if (!files_is_inside(name)) {
         load_error(ld, pos, "\"%.60s\" is no path inside the scenario's folder", name);
         return -1;
     }
@@ -126,7 +120,7 @@ const struct source_file *files_text(struct load *ld, const char *name, struct e
     for (size_t i = 0; i < ld->source_count; i++)
         if (strcmp(ld->sources[i].name, name) == 0)
             return &ld->sources[i];
-    int fd = open_inside(ld, name, pos, may_lack, &st);
+    int fd = files_open(ld, name, pos, may_lack, &st);
     if (fd < 0)
         return NULL;
     const char *text = NULL;
@@ -332,204 +326,4 @@ void files_read_includes(struct load *ld, struct es_yaml *root)
 {
     struct include main_file = {NULL, ld->s->file};
     read_includes_of(ld, root, root, &main_file);
-}
-
-/* ------------------------------------------------------------------ assets */
-
-static void add_asset(struct load *ld, const char *name, int64_t size, struct es_pos pos)
-{
-    struct names *names = &ld->s->inner->names;
-    if (names_find(names, SPACE_FILE, name) != NULL)
-        return;
-    if (size > ASSET_BYTES_MAX) {
-        load_error(ld, pos, "\"%.60s\" is too large: a file has at most 16 MiB", name);
-        return;
-    }
-    if (ld->asset_bytes <= ASSETS_BYTES_MAX && ld->asset_bytes + size > ASSETS_BYTES_MAX)
-        load_error(ld, pos, "with \"%.60s\" the scenario's files have more than 64 MiB",
-                   name);
-    ld->asset_bytes += size;
-    struct asset *all =
-        es_arena_push(&ld->temp, ld->assets, ld->asset_count, sizeof *all);
-    const char *kept = es_arena_strdup(&ld->s->arena, name);
-    if (all == NULL || kept == NULL)
-        return;
-    ld->assets = all;
-    all[ld->asset_count] = (struct asset){kept, size};
-    names_add(names, &ld->s->arena, SPACE_FILE, kept, (int)ld->asset_count++, pos);
-}
-
-static void add_folder(struct load *ld, int fd, const char *name, struct es_pos pos,
-                       int depth);
-
-static void add_entry(struct load *ld, int dir, const char *folder, const char *entry,
-                      struct es_pos pos, int depth)
-{
-    char name[PATH_MAX];
-    struct stat st;
-    if (es_str_printf(name, sizeof name, "%s%s", folder, entry) != 0 ||
-        !is_inside_name(name)) {
-        load_error(ld, pos, "\"%.60s%.60s\" has a name that cannot be used", folder,
-                   entry);
-        return;
-    }
-    if (fstatat(dir, entry, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-        load_error(ld, pos, "\"%.60s\" cannot be read: %s", name, strerror(errno));
-    } else if (S_ISREG(st.st_mode)) {
-        add_asset(ld, name, st.st_size, pos);
-    } else if (!S_ISDIR(st.st_mode)) {
-        load_error(ld, pos, "\"%.60s\" is neither file nor folder; links are not copied",
-                   name);
-    } else if (depth == FOLDER_DEPTH_MAX) {
-        load_error(ld, pos, "\"%.60s\" is more than %d folders deep", name,
-                   FOLDER_DEPTH_MAX);
-    } else {
-        int fd = openat(dir, entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            load_error(ld, pos, "\"%.60s\" cannot be read: %s", name, strerror(errno));
-        else
-            add_folder(ld, fd, name, pos, depth + 1);
-    }
-}
-
-/* Takes the descriptor. `name` with or without its last "/". */
-static void add_folder(struct load *ld, int fd, const char *name, struct es_pos pos,
-                       int depth)
-{
-    char folder[PATH_MAX];
-    const char *slash = es_str_ends(name, "/") ? "" : "/";
-    DIR *dir = fdopendir(fd);
-    const struct dirent *entry;
-    if (dir == NULL) {
-        close(fd);
-        ld->nomem = true;
-        return;
-    }
-    es_str_printf(folder, sizeof folder, "%s%s", name, slash);
-    while ((entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (ld->asset_count >= ASSETS_MAX) {
-            load_error(ld, pos, "more than %d files", ASSETS_MAX);
-            break;
-        }
-        add_entry(ld, dirfd(dir), folder, entry->d_name, pos, depth);
-    }
-    closedir(dir);
-}
-
-bool files_asset(struct load *ld, const char *name, struct es_pos pos, bool folder_too)
-{
-    char plain[1100];
-    struct stat st;
-    size_t len = strlen(name);
-    if (len >= sizeof plain)
-        len = sizeof plain - 1;
-    memcpy(plain, name, len);
-    while (folder_too && len > 1 && plain[len - 1] == '/')
-        len--;
-    plain[len] = '\0';
-    if (names_find(&ld->s->inner->names, SPACE_FILE, plain) != NULL)
-        return true;
-    int fd = open_inside(ld, plain, pos, false, &st);
-    if (fd < 0)
-        return false;
-    if (S_ISDIR(st.st_mode) && folder_too) {
-        add_folder(ld, fd, plain, pos, 0);
-        return true;
-    }
-    close(fd);
-    if (S_ISDIR(st.st_mode) && es_str_ends(name, "/"))
-        load_error(ld, pos, "\"%.60s\" is a folder, not a file", name);
-    else if (S_ISDIR(st.st_mode))
-        load_error(ld, pos,
-                   "\"%.60s\" is a folder; a folder to copy is written \"%.60s/\"", plain,
-                   plain);
-    else if (!S_ISREG(st.st_mode) || folder_too)
-        load_error(ld, pos, "\"%.60s\" is no %s", name, folder_too ? "folder" : "file");
-    else
-        add_asset(ld, plain, st.st_size, pos);
-    return S_ISREG(st.st_mode) && !folder_too;
-}
-
-/* ------------------------------------------------------------------ the hash */
-
-struct item {
-    const char *name;
-    const struct source_file *source; /* NULL: read from the folder */
-};
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct item *)a)->name, ((const struct item *)b)->name);
-}
-
-static void hash_number(crypto_generichash_state *state, uint64_t n)
-{
-    unsigned char bytes[8];
-    for (size_t i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)(n >> (8 * i));
-    crypto_generichash_update(state, bytes, sizeof bytes);
-}
-
-/* Content of an asset, its own hash of it fed into the whole: lengths need not be known
- * before. */
-static void hash_asset(struct load *ld, crypto_generichash_state *state, const char *name)
-{
-    unsigned char chunk[16384], digest[crypto_generichash_BYTES];
-    crypto_generichash_state inner;
-    struct stat st;
-    struct es_pos pos = {name, 0, 0};
-    int fd = open_inside(ld, name, pos, false, &st);
-    if (fd < 0)
-        return;
-    crypto_generichash_init(&inner, NULL, 0, sizeof digest);
-    int64_t total = 0;
-    ssize_t n;
-    while ((n = read(fd, chunk, sizeof chunk)) > 0 && total <= ASSET_BYTES_MAX) {
-        crypto_generichash_update(&inner, chunk, (unsigned long long)n);
-        total += n;
-    }
-    if (n < 0)
-        load_error(ld, pos, "the file cannot be read: %s", strerror(errno));
-    close(fd);
-    crypto_generichash_final(&inner, digest, sizeof digest);
-    crypto_generichash_update(state, digest, sizeof digest);
-}
-
-static void hash_source(crypto_generichash_state *state, const struct source_file *source)
-{
-    unsigned char digest[crypto_generichash_BYTES];
-    crypto_generichash(digest, sizeof digest, (const unsigned char *)source->text,
-                       source->len, NULL, 0);
-    crypto_generichash_update(state, digest, sizeof digest);
-}
-
-void files_hash(struct load *ld)
-{
-    size_t count = 0, total = ld->source_count + ld->asset_count;
-    struct item *items = es_arena_alloc(&ld->temp, (total + 1) * sizeof *items);
-    unsigned char digest[32];
-    crypto_generichash_state state;
-    if (items == NULL)
-        return;
-    for (size_t i = 0; i < ld->source_count; i++) {
-        if (names_find(&ld->s->inner->names, SPACE_FILE, ld->sources[i].name) == NULL)
-            items[count++] = (struct item){ld->sources[i].name, &ld->sources[i]};
-    }
-    for (size_t i = 0; i < ld->asset_count; i++)
-        items[count++] = (struct item){ld->assets[i].name, NULL};
-    qsort(items, count, sizeof *items, by_name);
-    crypto_generichash_init(&state, NULL, 0, sizeof digest);
-    for (size_t i = 0; i < count; i++) {
-        hash_number(&state, strlen(items[i].name));
-        crypto_generichash_update(&state, (const unsigned char *)items[i].name,
-                                  strlen(items[i].name));
-        if (items[i].source != NULL)
-            hash_source(&state, items[i].source);
-        else
-            hash_asset(ld, &state, items[i].name);
-    }
-    crypto_generichash_final(&state, digest, sizeof digest);
-    sodium_bin2hex(ld->s->hash, sizeof ld->s->hash, digest, sizeof digest);
 }

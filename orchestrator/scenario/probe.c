@@ -1,12 +1,11 @@
 /* Binds one probe: its look keys to the JSON the agent gets, the others to expectations. */
-#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "enshu/common/str.h"
 #include "room.h"
 
-enum { EXPECTS_MAX = 64, REGEX_BYTES_MAX = 512, REGEX_REPEATS_MAX = 1000 };
+enum { EXPECTS_MAX = 64 };
 
 struct draft {
     struct load *ld;
@@ -18,14 +17,6 @@ struct draft {
     struct es_pos first_expect;
     const char *first_expect_key;
 };
-
-/* NULL from a library means memory; NULL from a value that is wrong was reported. */
-static json_t *made(struct draft *d, json_t *value)
-{
-    if (value == NULL)
-        d->ld->nomem = true;
-    return value;
-}
 
 static void set_look(struct draft *d, const char *name, json_t *value)
 {
@@ -47,204 +38,13 @@ static void add_expect(struct draft *d, const struct probe_key *key,
         (struct es_expect){key->name, key->field, compare, key->negate, value};
 }
 
-/* ------------------------------------------------------------------ values */
-
-/* A pattern from a file costs memory when it is compiled: nested bounds multiply. */
-static bool regex_is_modest(const char *pattern)
-{
-    int64_t product = 1;
-    for (const char *at = pattern; (at = strchr(at, '{')) != NULL; at++) {
-        int64_t bound = 0, last = 0;
-        for (const char *p = at + 1; *p != '\0' && *p != '}'; p++) {
-            if (*p == ',') {
-                bound = last > bound ? last : bound;
-                last = 0;
-            } else if (*p >= '0' && *p <= '9' && last < 100000) {
-                last = last * 10 + (*p - '0');
-            } else {
-                break;
-            }
-        }
-        bound = last > bound ? last : bound;
-        product *= bound > 1 ? bound : 1;
-        if (product > REGEX_REPEATS_MAX)
-            return false;
-    }
-    return true;
-}
-
-static bool check_regex(struct load *ld, const char *pattern, struct es_pos pos)
-{
-    regex_t regex;
-    char why[128];
-    if (strlen(pattern) > REGEX_BYTES_MAX) {
-        load_error(ld, pos, "this expression has more than %d bytes; shorten it",
-                   REGEX_BYTES_MAX);
-        return false;
-    }
-    if (!regex_is_modest(pattern)) {
-        load_error(
-            ld, pos,
-            "the bounds {…} of this expression multiply to more than %d; lower them",
-            REGEX_REPEATS_MAX);
-        return false;
-    }
-    if (strstr(pattern, "${") != NULL)
-        return true; /* not whole before its values are known */
-    int rc = regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB);
-    if (rc == 0) {
-        regfree(&regex);
-        return true;
-    }
-    regerror(rc, NULL, why, sizeof why);
-    load_error(ld, pos, "not a POSIX extended regular expression: %s", why);
-    return false;
-}
-
-static bool check_host(struct load *ld, const char *host, struct es_pos pos)
-{
-    size_t len = strlen(host);
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                               "0123456789.-_${}";
-    if (len > 0 && len < 256 && host[0] != '-' && strspn(host, good) == len)
-        return true;
-    load_error(ld, pos, "\"%.60s\" is no address", host);
-    return false;
-}
-
-static bool check_text(struct draft *d, const struct probe_key *key, const char *text,
-                       struct es_pos pos)
-{
-    struct load *ld = d->ld;
-    if (*text == '\0') {
-        load_error(ld, pos, "expected a text, found an empty one");
-        return false;
-    }
-    if (!key->plain)
-        expand_note(ld, text, pos, key->shell);
-    else if (expand_is_used(text))
-        load_error(ld, pos,
-                   "${…} has no value on another machine; write the text itself");
-    switch (key->type) {
-    case PT_PATH:
-        if (text[0] == '/' && strlen(text) < 4096)
-            return true;
-        load_error(ld, pos, "a path in a guest begins with \"/\"");
-        return false;
-    case PT_REGEX:
-    case PT_REGEXES:
-        return check_regex(ld, text, pos);
-    case PT_HOST:
-        return check_host(ld, text, pos);
-    case PT_MODE:
-        if (strspn(text, "01234567") == strlen(text) && strlen(text) == 4)
-            return true;
-        load_error(ld, pos,
-                   "permissions are four octal digits in quotes, such as \"0644\"");
-        return false;
-    case PT_SHA256:
-        if (strspn(text, "0123456789abcdef") == 64 && strlen(text) == 64)
-            return true;
-        load_error(ld, pos, "a sha256 has 64 digits 0-9 a-f");
-        return false;
-    default:
-        return true;
-    }
-}
-
-static json_t *text_value(struct draft *d, const struct probe_key *key,
-                          const struct es_yaml *y)
-{
-    const char *text = scalar_string(d->ld, y);
-    if (text == NULL || !check_text(d, key, text, y->pos))
-        return NULL;
-    return made(d, json_string(text));
-}
-
-static json_t *list_value(struct draft *d, const struct probe_key *key,
-                          const struct es_yaml *y)
-{
-    json_t *list = made(d, json_array());
-    size_t i = 0;
-    if (y->count == 0)
-        load_error(d->ld, y->pos, "an empty list");
-    for (const struct es_yaml *item = y->child; item != NULL; item = item->next, i++) {
-        size_t mark = path_push_index(d->ld, i);
-        json_t *value = text_value(d, key, item);
-        if (value != NULL && json_array_append_new(list, value) != 0)
-            d->ld->nomem = true;
-        path_pop(d->ld, mark);
-    }
-    return list;
-}
-
-static json_t *map_value(struct draft *d, const struct probe_key *key,
-                         const struct es_yaml *y)
-{
-    if (!bind_is_map(d->ld, y))
-        return NULL;
-    json_t *map = made(d, json_object());
-    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
-        size_t mark = path_push(d->ld, item->key);
-        json_t *value = text_value(d, key, item);
-        if (value != NULL && json_object_set_new(map, item->key, value) != 0)
-            d->ld->nomem = true;
-        path_pop(d->ld, mark);
-    }
-    return map;
-}
-
-static json_t *int_value(struct draft *d, const struct es_yaml *y, int64_t min,
-                         int64_t max)
-{
-    int64_t v;
-    if (!scalar_int(d->ld, y, min, max, &v))
-        return NULL;
-    return made(d, json_integer(v));
-}
-
-/* {min: 1, max: 4}, either may be left out, to [1, 4] */
-static json_t *range_value(struct draft *d, const struct probe_key *key,
-                           const struct es_yaml *y)
-{
-    static const char *const names[] = {"min", "max"};
-    int64_t bounds[2] = {0, 0};
-    bool set[2] = {false, false};
-    for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
-        size_t mark = path_push(d->ld, item->key), i = 0;
-        while (i < 2 && strcmp(item->key, names[i]) != 0)
-            i++;
-        if (i == 2)
-            load_error(d->ld, item->key_pos, "unknown key; there are min and max");
-        else
-            set[i] = scalar_int(d->ld, item, key->min, key->max, &bounds[i]);
-        path_pop(d->ld, mark);
-    }
-    if (!set[0] && !set[1]) {
-        if (y->count == 0)
-            load_error(d->ld, y->pos, "expected min, max or both");
-        return NULL;
-    }
-    if (set[0] && set[1] && bounds[0] > bounds[1]) {
-        load_error(d->ld, y->pos, "min is greater than max");
-        return NULL;
-    }
-    json_t *range = json_array();
-    for (int i = 0; i < 2; i++) {
-        json_t *bound = set[i] ? json_integer(bounds[i]) : json_null();
-        if (json_array_append_new(range, bound) != 0)
-            d->ld->nomem = true;
-    }
-    return range;
-}
-
 /* ------------------------------------------------------------------ keys */
 
 static void bind_numbers(struct draft *d, const struct probe_key *key,
                          const struct es_yaml *y)
 {
     if (y->type == ES_YAML_MAP) {
-        json_t *range = range_value(d, key, y);
+        json_t *range = probe_range(d->ld, key, y);
         if (range != NULL)
             add_expect(d, key, ES_CMP_RANGE, range, y->pos);
         return;
@@ -252,14 +52,14 @@ static void bind_numbers(struct draft *d, const struct probe_key *key,
     if (key->type == PT_INTS && y->type == ES_YAML_LIST) {
         json_t *list = json_array();
         for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
-            json_t *value = int_value(d, item, key->min, key->max);
+            json_t *value = probe_int(d->ld, item, key->min, key->max);
             if (value != NULL && json_array_append_new(list, value) != 0)
                 d->ld->nomem = true;
         }
         add_expect(d, key, ES_CMP_ONE_OF, list, y->pos);
         return;
     }
-    json_t *value = int_value(d, y, key->min, key->max);
+    json_t *value = probe_int(d->ld, y, key->min, key->max);
     if (value == NULL)
         return;
     if (key->compare == ES_CMP_RANGE) {
@@ -289,35 +89,11 @@ static void bind_hostport(struct draft *d, const struct probe_key *key,
     }
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
-    if (!check_host(d->ld, host, y->pos))
+    if (!probe_check_host(d->ld, host, y->pos))
         return;
     expand_note(d->ld, text, y->pos, key->shell);
     set_look(d, "host", json_string(host));
     set_look(d, "port", json_integer(port));
-}
-
-static json_t *simple_value(struct draft *d, const struct probe_key *key,
-                            const struct es_yaml *y)
-{
-    bool flag;
-    int word;
-    switch (key->type) {
-    case PT_BOOL:
-        return scalar_bool(d->ld, y, &flag) ? json_boolean(flag) : NULL;
-    case PT_INT:
-        return int_value(d, y, key->min, key->max);
-    case PT_PORT:
-        return int_value(d, y, 1, 65535);
-    case PT_WORD:
-        word = scalar_choice(d->ld, y, key->words, NULL);
-        return word >= 0 ? made(d, json_string(key->words[word])) : NULL;
-    case PT_MAP:
-        return map_value(d, key, y);
-    case PT_ARGV:
-        return y->type == ES_YAML_LIST ? list_value(d, key, y) : text_value(d, key, y);
-    default:
-        return text_value(d, key, y);
-    }
 }
 
 static void bind_expect(struct draft *d, const struct probe_key *key,
@@ -335,14 +111,14 @@ static void bind_expect(struct draft *d, const struct probe_key *key,
         size_t i = 0;
         for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
             size_t mark = path_push_index(d->ld, i++);
-            json_t *value = text_value(d, key, item);
+            json_t *value = probe_text(d->ld, key, item);
             if (value != NULL)
                 add_expect(d, key, key->compare, value, item->pos);
             path_pop(d->ld, mark);
         }
         return;
     }
-    json_t *value = simple_value(d, key, y);
+    json_t *value = probe_value(d->ld, key, y);
     if (value == NULL)
         return;
     struct probe_key as = *key;
@@ -364,7 +140,7 @@ static void bind_key(struct draft *d, const struct probe_key *key,
     } else if (key->type == PT_HOSTPORT) {
         bind_hostport(d, key, y);
     } else {
-        json_t *value = simple_value(d, key, y);
+        json_t *value = probe_value(d->ld, key, y);
         if (value != NULL)
             set_look(d, key->name, value);
     }

@@ -160,6 +160,13 @@ int probe_kind_find(const char *name);           /* -1 */
 const char *probe_rule(enum es_probe_kind kind); /* beyond the keys; may be NULL */
 void probe_bind(struct load *ld, enum es_probe_kind kind, const struct es_yaml *y,
                 struct es_probe *probe);
+json_t *probe_text(struct load *ld, const struct probe_key *key, const struct es_yaml *y);
+json_t *probe_int(struct load *ld, const struct es_yaml *y, int64_t min, int64_t max);
+json_t *probe_range(struct load *ld, const struct probe_key *key,
+                    const struct es_yaml *y);
+json_t *probe_value(struct load *ld, const struct probe_key *key,
+                    const struct es_yaml *y);
+bool probe_check_host(struct load *ld, const char *host, struct es_pos pos);
 /* A copy that looks at another path. */
 bool probe_has_path(enum es_probe_kind kind);
 void probe_at_path(struct load *ld, const struct es_probe *probe, const char *path,
@@ -281,6 +288,7 @@ void bind_list(struct load *ld, const struct key *key, const struct es_yaml *y,
                void *items, size_t *count);
 bool bind_is_map(struct load *ld, const struct es_yaml *y);
 bool bind_is_list(struct load *ld, const struct es_yaml *y);
+void report_bad_name(struct load *ld, struct es_pos pos, const char *name);
 /* Registers a name of the language; false after reporting a bad or taken one. */
 bool bind_name(struct load *ld, enum space space, const char *name, int index,
                struct es_pos pos);
@@ -362,7 +370,14 @@ void address_assign(struct load *ld);
 void graph_order(struct load *ld);
 void check_all(struct load *ld);
 
-/* ---- files.c */
+/* ---- files.c, assets.c, hash.c */
+#define ES_ASSET_BYTES_MAX (INT64_C(16) << 20)
+struct stat;
+/* Whether a name can be one of a file inside the folder. */
+bool files_is_inside(const char *name);
+/* Opens a file or folder of the scenario; -1 after reporting. */
+int files_open(struct load *ld, const char *name, struct es_pos pos, bool may_lack,
+               struct stat *st);
 /* Resolves the folder and reads the main file and its includes into one tree. */
 int files_read(struct load *ld, const char *file, struct es_yaml **ret_root,
                struct es_err *err);
