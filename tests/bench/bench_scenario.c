@@ -17,11 +17,16 @@ enum { NODES = 1000, CONDITIONS = 200, ROUNDS = 20 };
 
 static struct es_diags diags;
 
-static double now_ms(void)
+static double clock_ms(clockid_t clock)
 {
     struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(clock, &ts);
     return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+static double now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
 }
 
 static void write_scenario(struct es_buf *out)
@@ -51,12 +56,13 @@ static void write_scenario(struct es_buf *out)
         es_buf_printf(out, "      - {node: node-%d, run: 'true', proves: [c%d]}\n", i, i);
 }
 
-static double load_valid(const char *text, size_t len)
+static double load_valid(const char *text, size_t len, double *ret_cpu_ms)
 {
     struct es_scenario *scenario = NULL;
-    double from = now_ms();
+    double from = now_ms(), cpu_from = clock_ms(CLOCK_PROCESS_CPUTIME_ID);
     int rc = es_scenario_parse("big.yaml", text, len, &diags, &scenario, NULL);
     double took = now_ms() - from;
+    *ret_cpu_ms = clock_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu_from;
     es_scenario_destroy(scenario);
     es_diags_finish(&diags);
     return rc == 0 ? took : -1;
@@ -100,29 +106,32 @@ int main(void)
     const char *top = getenv("ENSHU_TOP");
     char folder[1024], slowest[256] = "";
     struct es_buf text;
-    double best = 1e9;
+    double best = 1e9, best_cpu = 1e9;
     size_t malformed = 0;
     struct rusage usage;
     es_buf_init(&text, ES_YAML_FILE_MAX);
     write_scenario(&text);
     for (int i = 0; i < ROUNDS; i++) {
-        double took = load_valid(es_buf_str(&text), text.len);
+        double cpu, took = load_valid(es_buf_str(&text), text.len, &cpu);
         if (took < 0)
             return 1;
         best = took < best ? took : best;
+        best_cpu = cpu < best_cpu ? cpu : best_cpu;
     }
     es_str_printf(folder, sizeof folder, "%s/tests/golden/scenarios",
                   top != NULL ? top : ".");
     double worst = load_malformed(folder, slowest, sizeof slowest, &malformed);
     getrusage(RUSAGE_SELF, &usage);
-    fprintf(stderr, "  scenario of %d nodes      %12.2f ms (%zu KiB of text)\n", NODES,
-            best, text.len / 1024);
+    fprintf(stderr,
+            "  scenario of %d nodes      %12.2f ms (%.2f ms of them working, %zu KiB of "
+            "text)\n",
+            NODES, best, best_cpu, text.len / 1024);
     fprintf(stderr, "  slowest of %zu malformed  %12.2f ms (%s), %ld MiB at most\n",
             malformed, worst, slowest, usage.ru_maxrss / 1024);
-    printf(
-        "{\"bench\": \"scenario\", \"nodes\": %d, \"load_ms\": %.3f, \"malformed\": %zu, "
-        "\"slowest_ms\": %.3f, \"slowest\": \"%s\", \"rss_kib\": %ld}\n",
-        NODES, best, malformed, worst, slowest, usage.ru_maxrss);
+    printf("{\"bench\": \"scenario\", \"nodes\": %d, \"load_ms\": %.3f, \"cpu_ms\": "
+           "%.3f, \"malformed\": %zu, "
+           "\"slowest_ms\": %.3f, \"slowest\": \"%s\", \"rss_kib\": %ld}\n",
+           NODES, best, best_cpu, malformed, worst, slowest, usage.ru_maxrss);
     es_buf_finish(&text);
     return 0;
 }
