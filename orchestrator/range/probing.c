@@ -307,7 +307,8 @@ void probing_tick(struct range *r)
         return;
     if (r->clock.state == ES_CLOCK_RUNNING) {
         int64_t now = range_now_ex(r);
-        while (!r->unlisted && r->slot_count > 0 && r->slots[r->heap[0]].due_ex_ms <= now) {
+        while (!r->unlisted && r->slot_count > 0 &&
+               r->slots[r->heap[0]].due_ex_ms <= now) {
             struct probe_slot *slot = &r->slots[r->heap[0]];
             int64_t floor_ms =
                 EVERY_FLOOR_REAL_MS * (int64_t)r->clock.speed_permille / 1000;

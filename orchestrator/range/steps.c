@@ -71,7 +71,8 @@ static void fail(struct steps_run *run, struct es_err *err)
 {
     const struct es_step *step = &run->steps[run->at];
     if (step->pos.file != NULL)
-        es_err_prefix(err, "%s:%d: %s", step->pos.file, step->pos.line, kind_names[step->kind]);
+        es_err_prefix(err, "%s:%d: %s", step->pos.file, step->pos.line,
+                      kind_names[step->kind]);
     else
         es_err_prefix(err, "%s", kind_names[step->kind]);
     finish(run, err->code, err);
