@@ -348,8 +348,10 @@ void es_range_call_correct(struct es_range_core *core, const json_t *params,
             json_object_set(json, spans[i], json_object_get(params, spans[i]));
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
-    if (text == NULL || range_event(r, &event, text, NULL, on_corrected, reply) != 0) {
-        es_err_nomem(&err);
+    int rc = text != NULL ? range_event(r, &event, text, NULL, on_corrected, reply)
+                          : ES_ENOMEM;
+    if (rc != 0) {
+        range_event_refused(r, rc, &err);
         reply->fail(reply, &err);
     }
 }

@@ -34,11 +34,11 @@ static void record(struct exec *exec, int type, int a, json_t *json,
                              .b = exec->effect};
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
-    if (range_event(exec->range, &event, text, NULL, committed, arg) != 0 &&
-        committed != NULL) {
+    int rc = range_event(exec->range, &event, text, NULL, committed, arg);
+    if (rc != 0 && committed != NULL) {
         struct es_err err = {0};
-        es_err_nomem(&err);
-        committed(arg, ES_ENOMEM, &err, 0);
+        range_event_refused(exec->range, rc, &err);
+        committed(arg, rc, &err, 0);
     }
 }
 

@@ -189,6 +189,8 @@ int machine_call_stream(struct machine *m, enum es_wire_op op, json_t *args,
                                         const char *data, size_t len, void *arg),
                         void *arg, struct es_err *err);
 void machine_close_link(struct machine *m);
+void machine_connect_again(
+    struct machine *m);                /* a new synchronisation, when it is ready */
 void machine_close(struct machine *m); /* link and timer, for the range's end */
 void machine_ack(struct machine *m);
 void machine_release_boot(struct machine *m);
@@ -306,6 +308,8 @@ struct range {
     struct bring *bring;
     struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
+    bool
+        held_back; /* the ledger was lost: nothing is acknowledged until the clock runs */
     bool unlisted; /* restored; which of its machines run is not known yet */
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
@@ -325,12 +329,14 @@ struct machine *range_find_machine(struct range *r, const char *label,
 int64_t range_now_ex(const struct range *r);
 
 /* ---- ledger.c: decide, commit, publish */
-/* Queues an event. `text` is taken (may be NULL). ex_ms is stamped here. */
+/* Queues an event. `text` is taken (may be NULL). ex_ms is stamped here. ES_ELIMIT for too
+ * long a text, ES_EIO without a ledger. */
 int range_event(struct range *r, const struct es_event *event, char *text,
                 struct machine *m,
                 void (*committed)(void *arg, int status, const struct es_err *err,
                                   int64_t pos),
                 void *arg);
+int range_event_refused(const struct range *r, int rc, struct es_err *err); /* says why */
 void range_flush(struct range *r);
 void range_mark(struct range *r); /* stores the clock with an empty batch */
 int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,

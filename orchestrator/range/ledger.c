@@ -33,16 +33,31 @@ static int grow(struct range *r)
     return 0;
 }
 
+int range_event_refused(const struct range *r, int rc, struct es_err *err)
+{
+    if (rc == ES_ENOMEM)
+        return es_err_nomem(err);
+    return es_err_set(err, rc,
+                      rc == ES_ELIMIT
+                          ? "range %s: the ledger takes at most 64 KiB of text at a time"
+                          : "range %s: its ledger could not be opened; resume it once "
+                            "the disk is well",
+                      r->name);
+}
+
 int range_event(struct range *r, const struct es_event *event, char *text,
                 struct machine *m,
                 void (*committed)(void *arg, int status, const struct es_err *err,
                                   int64_t pos),
                 void *arg)
 {
-    ES_ASSERT(r->store != NULL);
-    if (grow(r) != 0) {
+    /* One event the store would refuse is no reason to lose its batch. */
+    int rc = r->store == NULL                                   ? ES_EIO
+             : text != NULL && strlen(text) > ES_STORE_TEXT_MAX ? ES_ELIMIT
+                                                                : grow(r);
+    if (rc != 0) {
         es_free(text);
-        return ES_ENOMEM;
+        return rc;
     }
     struct pending *p = &r->pending[r->pending_count++];
     *p = (struct pending){
@@ -82,6 +97,12 @@ void range_flush(struct range *r)
         return;
     size_t count =
         r->pending_count < ES_STORE_BATCH_MAX ? r->pending_count : ES_STORE_BATCH_MAX;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += r->pending[i].text != NULL ? strlen(r->pending[i].text) : 0;
+        if (bytes > ES_STORE_BATCH_TEXT_MAX)
+            count = i;
+    }
     if (count > r->flying_cap) {
         struct pending *flying = es_grow(r->flying, count, sizeof *flying);
         struct es_event *events = es_grow(r->flying_events, count, sizeof *events);
@@ -204,53 +225,128 @@ static void mark_held(struct range *r)
             r->pending[i].machine->seq_held = r->pending[i].event.seq;
 }
 
-static void drop_flying(struct range *r, int status, const struct es_err *err)
+static void refuse(const struct pending *list, size_t count, int status,
+                   const struct es_err *err)
 {
-    for (size_t i = 0; i < r->flying_count; i++) {
-        struct pending *p = &r->flying[i];
-        if (p->committed != NULL)
-            p->committed(p->arg, status, err, 0);
-        es_free(p->text);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].committed != NULL)
+            list[i].committed(list[i].arg, status, err, 0);
+        es_free(list[i].text);
     }
-    r->flying_count = 0;
 }
 
-/* The disc refused: stop the clock where the ledger stands, say so, take nothing more. */
+/* What waited behind the batch was decided against a state that is not to be. */
+static void refuse_all(struct range *r, int status, const struct es_err *err)
+{
+    struct pending *waiting = r->pending;
+    size_t count = r->pending_count, flying = r->flying_count;
+    r->pending = NULL;
+    r->pending_count = r->pending_cap = r->flying_count = 0;
+    refuse(r->flying, flying, status, err);
+    refuse(waiting, count, status, err);
+    es_free(waiting);
+}
+
+static const char lost_text[] =
+    "{\"by\":\"core\",\"reason\":\"the ledger cannot be written\"}";
+
+static struct es_event pause_event(const struct range *r)
+{
+    return (struct es_event){.type = ES_EV_CLOCK,
+                             .team = -1,
+                             .subject = -1,
+                             .a = ES_CLOCK_PAUSED,
+                             .b = r->clock.speed_permille,
+                             .ex_ms = range_now_ex(r)};
+}
+
+/* The clock goes back to what the ledger knows of it, and pauses. */
+static void stop_clock(struct range *r)
+{
+    struct es_clock_mark mark;
+    struct es_err err = {0};
+    int64_t now_ms = core_boottime_ms();
+    es_clock_init(&r->clock);
+    if (es_store_last_mark(r->store, &mark) != 0)
+        return;
+    es_clock_restore(&r->clock, &mark, r->core->boot_id, now_ms, NULL);
+    if (mark.state != ES_CLOCK_RUNNING)
+        return;
+    if (r->clock.state == ES_CLOCK_RUNNING)
+        es_clock_pause(&r->clock, now_ms, &err);
+    struct es_event pause = pause_event(r);
+    pause.text = lost_text;
+    es_clock_mark(&r->clock, r->core->boot_id, now_ms, &mark);
+    if (es_store_append_reserved(r->store, &mark, &pause, 1, &err) != 0)
+        es_log_error("range %s: not even the pause could be recorded: %s", r->name,
+                     err.msg);
+}
+
+static void forget_unacked(struct range *r)
+{
+    for (size_t i = 0; i < r->machine_count; i++) {
+        struct machine *m = &r->machines[i];
+        m->seq_held = 0;
+        m->seq_taken = m->seq_seen = m->seq_acked;
+    }
+}
+
+/* The disc refused: stop the clock where the ledger stands, say so, take nothing more.
+ * Agents keep what they told since, unacknowledged, until the clock runs again. */
 static void on_lost_ledger(struct range *r, int status, const struct es_err *err)
 {
     es_log_error("range %s: the ledger cannot be written: %s", r->name, err->msg);
-    struct es_err ignored = {0};
     es_str_printf(r->trouble, sizeof r->trouble,
                   "paused: the ledger cannot be written: %.180s", err->msg);
-    drop_flying(r, status, err);
-    if (r->clock.state == ES_CLOCK_RUNNING &&
-        es_clock_pause(&r->clock, core_boottime_ms(), &ignored) == 0) {
-        struct es_clock_mark mark;
-        struct es_event pause = {
-            .type = ES_EV_CLOCK,
-            .team = -1,
-            .subject = -1,
-            .a = ES_CLOCK_PAUSED,
-            .b = r->clock.speed_permille,
-            .ex_ms = range_now_ex(r),
-            .text = "{\"by\":\"core\",\"reason\":\"the ledger cannot be written\"}"};
-        es_clock_mark(&r->clock, r->core->boot_id, core_boottime_ms(), &mark);
-        if (es_store_append_reserved(r->store, &mark, &pause, 1, &ignored) != 0)
-            es_log_error("range %s: not even the pause could be recorded: %s", r->name,
-                         ignored.msg);
-    }
+    r->held_back = true;
+    stop_clock(r);
     rebuild(r);
     r->last_ex_ms = es_score_now(r->score);
-    /* What was not acknowledged is sent again by the agents after a new synchronisation. */
+    forget_unacked(r);
+    refuse_all(r, status, err);
+    r->commit_in_flight = false;
+    if (r->phase == R_LEAVING)
+        range_close(r, NULL, NULL);
+}
+
+/* What the agents hold is asked for again. */
+static void take_again(struct range *r)
+{
+    r->held_back = false;
+    forget_unacked(r);
     for (size_t i = 0; i < r->machine_count; i++)
-        r->machines[i].seq_held = r->machines[i].seq_taken = 0;
+        machine_connect_again(&r->machines[i]);
+}
+
+/* After an error nobody knows what the disc kept: what it holds is read again, and the
+ * reserve made again. */
+static int reopen_ledger(struct range *r, struct es_err *err)
+{
+    struct es_score *old = r->score;
+    struct es_clock_mark mark;
+    if (r->commit_in_flight)
+        return es_err_set(err, ES_EBUSY,
+                          "events are on their way to the disc; repeat it");
+    es_store_close(r->store);
+    r->store = NULL;
+    int rc = range_open_ledger(r, false, err);
+    if (rc != 0)
+        return rc;
+    es_score_destroy(old);
+    range_changed(r);
+    if (es_store_last_mark(r->store, &mark) != 0 || mark.state != ES_CLOCK_RUNNING)
+        return 0;
+    struct es_event pause = pause_event(r);
+    char *text = es_strdup(lost_text);
+    return text != NULL && range_event(r, &pause, text, NULL, NULL, NULL) == 0
+               ? 0
+               : es_err_nomem(err);
 }
 
 static void on_commit(void *ctx, int status, const struct es_err *commit_err)
 {
     struct range *r = ctx;
     bool corrected = false;
-    r->commit_in_flight = false;
     if (status != 0) {
         on_lost_ledger(r, status, commit_err);
         return;
@@ -275,6 +371,9 @@ static void on_commit(void *ctx, int status, const struct es_err *commit_err)
         es_free(p->text);
     }
     r->flying_count = 0;
+    r->commit_in_flight = false; /* what was called back may have queued more */
+    if (r->held_back && r->clock.state != ES_CLOCK_PAUSED)
+        take_again(r);
     ack_machines(r);
     range_flush(r);
     range_advance(r);
@@ -317,8 +416,13 @@ int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
                                        int64_t pos),
                      void *arg, struct es_err *err)
 {
+    if (to == ES_CLOCK_RUNNING && r->held_back) {
+        int rc = reopen_ledger(r, err);
+        if (rc != 0)
+            return rc;
+    }
     int64_t mono_ms = core_boottime_ms();
-    struct es_clock next = r->clock;
+    struct es_clock before = r->clock, next = before;
     int rc = to == ES_CLOCK_PAUSED          ? es_clock_pause(&next, mono_ms, err)
              : to == ES_CLOCK_STOPPED       ? es_clock_stop(&next, mono_ms, err)
              : next.state == ES_CLOCK_READY ? es_clock_start(&next, mono_ms, err)
@@ -337,10 +441,12 @@ int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
     if (text == NULL)
         return es_err_nomem(err);
     r->clock = next;
-    r->trouble[0] = '\0';
+    r->trouble[0] = '\0'; /* before the commit, which may say it anew */
     rc = range_event(r, &event, text, NULL, committed, arg);
-    if (rc != 0)
-        return es_err_nomem(err);
+    if (rc != 0) {
+        r->clock = before;
+        return range_event_refused(r, rc, err);
+    }
     probing_tick(r);
     return 0;
 }

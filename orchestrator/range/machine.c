@@ -228,6 +228,16 @@ static int open_link(struct machine *m, struct es_err *err)
     return 0;
 }
 
+void machine_connect_again(struct machine *m)
+{
+    struct es_err err = {0};
+    if (m->link == NULL || machine_state(m) != M_READY)
+        return;
+    machine_close_link(m);
+    if (open_link(m, &err) != 0)
+        es_log_error("%s: %s", m->label, err.msg);
+}
+
 static void on_started(void *ctx, int status, const struct es_err *start_err)
 {
     struct machine *m = ctx;
@@ -305,8 +315,8 @@ void machine_rebooted(struct machine *m)
 {
     struct es_err ignored = {0};
     if (m->link != NULL)
-        machine_call(m, ES_OP_CANCEL, json_pack("{s:i}", "target", 1), 2000, 1024, NULL, NULL,
-                     &ignored);
+        machine_call(m, ES_OP_CANCEL, json_pack("{s:i}", "target", 1), 2000, 1024, NULL,
+                     NULL, &ignored);
 }
 
 void machine_lost(struct machine *m)
@@ -384,7 +394,7 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
 void machine_ack(struct machine *m)
 {
     int64_t upto = m->seq_held != 0 ? m->seq_held - 1 : m->seq_seen;
-    if (upto <= m->seq_acked || m->link == NULL)
+    if (upto <= m->seq_acked || m->link == NULL || m->range->held_back)
         return;
     m->seq_acked = upto;
     es_link_ack(m->link, m->seq_epoch, upto);
@@ -408,10 +418,13 @@ static void on_link_result(void *ctx, struct es_link *link,
     (void)link;
     if (m->link == NULL || m->range->phase == R_LEAVING)
         return;
+    bool is_probe = machine_id_probe(result->id, &team, &condition);
+    if (is_probe && m->range->held_back)
+        return; /* comes again when it can be kept */
     if (result->seq != 0 && es_str_eq(result->epoch, m->seq_epoch) &&
         result->seq > m->seq_seen)
         m->seq_seen = result->seq;
-    if (machine_id_probe(result->id, &team, &condition)) {
+    if (is_probe) {
         probing_result(m, result);
         return;
     }
