@@ -3,9 +3,11 @@
 #include <check.h>
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../support/core_world.h"
+#include "../support/sqlite_faults.h"
 #include "enshu/common/str.h"
 
 static const char scenario[] =
@@ -139,6 +141,17 @@ static void pause_and_resume(void)
         cw_step(&w);
 }
 
+static int exec_long(size_t len)
+{
+    char *word = calloc(1, len + 1);
+    ck_assert_ptr_nonnull(word);
+    memset(word, 'x', len);
+    json_t *params =
+        json_pack("{s:s, s:[s, s]}", "machine", "t2/pc", "argv", "/bin/echo", word);
+    free(word);
+    return cw_try(&w, "exec", params);
+}
+
 static void exec_leaves_two_events(void)
 {
     cw_call(&w, "exec",
@@ -153,9 +166,15 @@ static void exec_leaves_two_events(void)
                                       "/bin/true", "timeout_ms", 100)),
                      ES_ETIMEDOUT);
     simagent_set_mode(cw_agent(&w, 2, "pc")->sim, SIMAGENT_GOOD, 0);
+    /* More than a line holds: the intent is there, and that it failed. More than the
+     * ledger holds: refused. */
+    ck_assert_int_eq(exec_long(ES_WIRE_LINE_MAX - 80), ES_ELIMIT);
+    ck_assert_int_eq(exec_long(2 * ES_WIRE_LINE_MAX), ES_ELIMIT);
+    until_met(1, "clean-web"); /* the outcome is on its way */
     json_t *events = cw_events(&w);
-    ck_assert_uint_eq(count_of(events, "intent", -1), 2);
+    ck_assert_uint_eq(count_of(events, "intent", -1), 3);
     ck_assert_uint_eq(count_of(events, "outcome", 0), 1);
+    ck_assert_uint_eq(count_of(events, "outcome", 1), 1);
     ck_assert_uint_eq(count_of(events, "outcome", 2), 1);
     json_decref(events);
 }
@@ -341,6 +360,106 @@ START_TEST(bad_agents_hurt_only_themselves)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- a disc that refuses */
+
+static bool is_in_trouble(const json_t *range, void *ctx)
+{
+    const char *trouble = json_string_value(json_object_get(range, "trouble"));
+    return (trouble != NULL && trouble[0] != '\0') == *(const bool *)ctx;
+}
+
+static const char *clock_state(void)
+{
+    cw_call(&w, "status", NULL);
+    return json_string_value(json_object_get(
+        json_object_get(json_array_get(json_object_get(w.result, "ranges"), 0), "clock"),
+        "state"));
+}
+
+/* A full disk frees when the reserve goes; another error leaves the ledger closed until it
+ * is opened again. */
+static const enum sqlite_fault faults[] = {FAULT_FULL, FAULT_SYNC, FAULT_WRITE};
+
+static int64_t sum_acked(void)
+{
+    return simagent_counts(cw_agent(&w, 1, "web")->sim)->acked_seq +
+           simagent_counts(cw_agent(&w, 1, "pc")->sim)->acked_seq;
+}
+
+static json_int_t head(void)
+{
+    cw_call(&w, "status", NULL);
+    return json_integer_value(json_object_get(
+        json_array_get(json_object_get(w.result, "ranges"), 0), "ledger_head"));
+}
+
+START_TEST(a_ledger_that_cannot_be_written_stops_the_clock)
+{
+    char reserve[128];
+    bool yes = true, no = false;
+    sqlite_faults_install();
+    cw_open(&w, scenario, 1);
+    cw_agents(&w, true);
+    cw_start_here(&w);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    cw_call(&w, "start", NULL);
+    until_outcome(1, "web-clean", "fail");
+    snprintf(reserve, sizeof reserve, "%s/ranges/" CORE_RANGE "/ledger.db-reserve",
+             w.state);
+    sqlite_faults_set(faults[_i], 3, reserve);
+    cw_until(&w, is_in_trouble, &yes);
+    ck_assert(sqlite_faults_happened());
+    ck_assert_str_eq(clock_state(), "paused");
+    /* Nothing is acknowledged or taken until it is resumed. */
+    struct core_agent *web = cw_agent(&w, 1, "web");
+    int64_t acked = sum_acked();
+    json_int_t at = head();
+    web->exists = false;
+    simagent_emit(web->sim, web->probe_id, json_pack("{s:b}", "exists", 0));
+    cw_pause(&w, 300);
+    ck_assert_int_eq(sum_acked(), acked);
+    ck_assert_int_eq(head(), at);
+    sqlite_faults_set(FAULT_NONE, 0, NULL);
+    cw_call(&w, "resume", NULL);
+    cw_until(&w, is_in_trouble, &no);
+    until_met(1, "clean-web");
+    while (simagent_counts(web->sim)->held > 2)
+        cw_step(&w);
+    ck_assert_int_gt(sum_acked(), acked);
+    assert_ledger_is_sound();
+    cw_call(&w, "pause", NULL);
+    cw_assert_rescore(&w);
+    cw_call(&w, "ledger.verify", NULL);
+    ck_assert(json_is_true(json_object_get(w.result, "chain_ok")));
+    finish();
+}
+END_TEST
+
+/* What cannot be made durable did not happen: no start, no stop, no correction. */
+START_TEST(a_command_that_cannot_be_kept_is_refused)
+{
+    sqlite_faults_install();
+    cw_open(&w, scenario, 1);
+    cw_agents(&w, true);
+    cw_start_here(&w);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    sqlite_faults_set(FAULT_WRITE, 1, NULL);
+    ck_assert_int_lt(cw_try(&w, "start", NULL), 0);
+    ck_assert_str_eq(clock_state(), "ready");
+    ck_assert_int_eq(total(1), 0);
+    ck_assert_msg(cw_try(&w, "start", NULL) == 0, "%s", w.err.msg);
+    until_outcome(1, "web-clean", "fail");
+    sqlite_faults_set(FAULT_WRITE, 1, NULL);
+    ck_assert_int_lt(cw_try(&w, "stop", NULL), 0);
+    ck_assert_str_eq(clock_state(), "paused");
+    cw_call(&w, "resume", NULL);
+    ck_assert_str_eq(clock_state(), "running");
+    cw_call(&w, "stop", NULL);
+    cw_assert_rescore(&w);
+    finish();
+}
+END_TEST
+
 /* Machine B answers a question that machine A was asked. */
 START_TEST(a_result_for_another_machines_probe_is_ignored)
 {
@@ -395,6 +514,9 @@ Suite *core_suite(void)
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, an_exercise_from_up_to_down);
     tcase_add_test(tc, bad_agents_hurt_only_themselves);
+    tcase_add_loop_test(tc, a_ledger_that_cannot_be_written_stops_the_clock, 0,
+                        (int)ES_COUNT(faults));
+    tcase_add_test(tc, a_command_that_cannot_be_kept_is_refused);
     tcase_add_test(tc, a_result_for_another_machines_probe_is_ignored);
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
     suite_add_tcase(suite, tc);
