@@ -208,10 +208,21 @@ static void gc_next(struct gc *gc)
             on_gc_removed, gc);
 }
 
+/* On a libvirt that other cores may use too, only names this core once gave count. */
+static bool gc_is_ours(const struct gc *gc, const char *name)
+{
+    char path[PATH_BYTES + 64];
+    if (gc->core->embedded)
+        return true;
+    return es_str_printf(path, sizeof path, "%s/made/%s", gc->core->state_dir, name) ==
+               0 &&
+           access(path, F_OK) == 0;
+}
+
 static void gc_add(struct gc *gc, const char *name)
 {
     if (name[0] == '\0' || name[0] == '.' || core_find_range(gc->core, name) != NULL ||
-        !es_str_is_name(name, ES_NAME_MAX))
+        !es_str_is_name(name, ES_NAME_MAX) || !gc_is_ours(gc, name))
         return;
     for (size_t i = 0; i < gc->count; i++)
         if (es_str_eq(gc->names[i], name))

@@ -1,6 +1,7 @@
 /* A range as an object: its memory, its folder, its return after a restart of the core. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,18 @@ static int write_identity(struct range *r, struct es_err *err)
     return range_event(r, &event, text, NULL, NULL, NULL) != 0 ? es_err_nomem(err) : 0;
 }
 
+/* Remembers the name, so that `gc` knows what was ours when the folder is lost. */
+static int note_made(const struct range *r, struct es_err *err)
+{
+    char path[PATH_BYTES + 64];
+    es_str_printf(path, sizeof path, "%s/made/%s", r->core->state_dir, r->name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return es_err_set(err, ES_EIO, "cannot write %s: %s", path, strerror(errno));
+    close(fd);
+    return 0;
+}
+
 int range_create(struct es_range_core *core, const char *name,
                  struct es_scenario *scenario, int team_count, struct range **ret_range,
                  struct es_err *err)
@@ -164,6 +177,8 @@ int range_create(struct es_range_core *core, const char *name,
     randombytes_buf(r->secret, SEED_BYTES);
     if (rc == 0)
         rc = make_folders(r, err);
+    if (rc == 0)
+        rc = note_made(r, err);
     if (rc == 0)
         rc = range_open_ledger(r, true, err);
     if (rc == 0)
