@@ -75,6 +75,11 @@ struct cli_command {
 };
 extern const struct cli_command cli_commands[]; /* ends with name NULL */
 
+/* ---- without a core (offline.c) */
+
+/* The result of `rescore` from a ledger's file; gives. */
+int offline_rescore(const char *path, json_t **ret_result, struct es_err *err);
+
 /* ---- what was asked (options.c) */
 
 #define CLI_ARGS_MAX 4096

@@ -108,9 +108,10 @@ const struct cli_command cli_commands[] = {
     {"score explain", "TEAM", "name the event behind each point of a team", "",
      "enshu score explain 1",
      "range" CORE, 1, 1, false, run_score_explain},
-    {"rescore", "[RANGE]", "compute the scores again from the ledger",
-     "Exit code 74 when they differ from the live ones.",
-     "enshu rescore",
+    {"rescore", "[RANGE|FILE]", "compute the scores again from the ledger",
+     "Exit code 74 when they differ from the live ones. FILE is a ledger that `down` kept in\n"
+     "STATE/ledgers, or an export: no core is needed, the scenario lies in it.",
+     "enshu rescore\nenshu rescore ~/.local/state/enshu/ledgers/monday-20261123T090000Z.db",
      "range" CORE, 0, 1, false, run_rescore},
     {"correct", "points|override|void ...", "correct the score, with a reason",
      "  points TEAM --points N          add or take points\n"

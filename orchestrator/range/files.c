@@ -116,6 +116,81 @@ static int copy_entry(struct copy *copy, const char *from, const char *to, int d
     return copy_file(from, to, &st, err);
 }
 
+#define BLOB_NAME_BYTES 201
+
+struct bundle {
+    struct es_store *store;
+    json_t *names;
+    struct copy sum;
+};
+
+static int bundle_file(struct bundle *bundle, const char *path, const char *name,
+                       const struct stat *st, struct es_err *err)
+{
+    char blob[BLOB_NAME_BYTES];
+    bundle->sum.bytes += st->st_size;
+    if (++bundle->sum.files > COPY_FILES_MAX || bundle->sum.bytes > COPY_BYTES_MAX ||
+        es_str_printf(blob, sizeof blob, "scenario/%s", name) != 0)
+        return es_err_set(err, ES_ELIMIT, "%s does not fit into the ledger's scenario",
+                          name);
+    char *data = es_alloc((size_t)st->st_size + 1);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = data != NULL && fd >= 0 ? read(fd, data, (size_t)st->st_size) : -1;
+    int rc = n == st->st_size
+                 ? es_store_put_blob(bundle->store, blob, data, (size_t)n, err)
+                 : es_err_set(err, ES_EIO, "cannot read %s", path);
+    if (fd >= 0)
+        close(fd);
+    es_free(data);
+    if (rc == 0 && json_array_append_new(bundle->names, json_string(name)) != 0)
+        rc = es_err_nomem(err);
+    return rc;
+}
+
+static int bundle_folder(struct bundle *bundle, const char *folder, const char *prefix,
+                         int depth, struct es_err *err)
+{
+    char path[PATH_BYTES], name[PATH_BYTES];
+    struct stat st;
+    int rc = 0;
+    DIR *dir = opendir(folder);
+    if (dir == NULL || depth > COPY_DEPTH_MAX)
+        rc = es_err_set(err, ES_EIO, "cannot read %s", folder);
+    for (struct dirent *entry; rc == 0 && (entry = readdir(dir)) != NULL;) {
+        if (es_str_eq(entry->d_name, ".") || es_str_eq(entry->d_name, ".."))
+            continue;
+        rc = es_str_printf(path, sizeof path, "%s/%s", folder, entry->d_name) |
+             es_str_printf(name, sizeof name, "%s%s", prefix, entry->d_name);
+        if (rc != 0 || lstat(path, &st) != 0)
+            rc = es_err_set(err, ES_EIO, "cannot look at %s", path);
+        else if (S_ISREG(st.st_mode))
+            rc = bundle_file(bundle, path, name, &st, err);
+        else if (S_ISDIR(st.st_mode) &&
+                 es_str_printf(name, sizeof name, "%s%s/", prefix, entry->d_name) == 0)
+            rc = bundle_folder(bundle, path, name, depth + 1, err);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return rc;
+}
+
+int files_bundle(const struct es_scenario *scenario, struct es_store *store,
+                 struct es_err *err)
+{
+    struct bundle bundle = {.store = store, .names = json_array()};
+    int rc = bundle_folder(&bundle, scenario->dir, "", 0, err);
+    json_t *index =
+        json_pack("{s:s, s:O}", "file", scenario->file, "files", bundle.names);
+    char *text = index != NULL ? json_dumps(index, JSON_COMPACT) : NULL;
+    if (rc == 0)
+        rc = text != NULL ? es_store_put_blob(store, "scenario", text, strlen(text), err)
+                          : es_err_nomem(err);
+    es_free(text);
+    json_decref(index);
+    json_decref(bundle.names);
+    return rc;
+}
+
 int files_copy(const char *from, const char *to, struct es_err *err)
 {
     struct copy copy = {0};

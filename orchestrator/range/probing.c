@@ -106,13 +106,30 @@ static struct probe_slot *find_slot(struct range *r, int team, int condition)
     return &r->slots[r->slot_of[condition] + team - 1];
 }
 
-static char *change_text(struct probe_slot *slot, enum es_outcome outcome,
-                         const char *why)
+/* What a change was seen by is kept beside the chain, under its name there. */
+static const char *stage(struct range *r, const json_t *evidence, char name[65])
 {
+    struct es_err err = {0};
+    char *text = json_dumps(evidence, JSON_COMPACT);
+    int rc = text == NULL
+                 ? es_err_nomem(&err)
+                 : es_store_stage_evidence(r->store, text, strlen(text), name, &err);
+    es_free(text);
+    if (rc == 0)
+        return name;
+    es_log_warn("range %s: evidence is not kept: %s", r->name, err.msg);
+    return NULL;
+}
+
+static char *change_text(struct range *r, struct probe_slot *slot,
+                         enum es_outcome outcome, const char *why, const json_t *evidence)
+{
+    char name[65];
     if (slot->last == (int)outcome)
         return NULL;
     slot->last = (int)outcome;
-    json_t *json = json_pack("{s:s}", "why", why);
+    json_t *json = json_pack("{s:s, s:s*}", "why", why, "evidence",
+                             evidence != NULL ? stage(r, evidence, name) : NULL);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;
@@ -140,8 +157,9 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         if (m->seq_held == 0 || event.seq < m->seq_held)
             m->seq_held = event.seq;
     }
-    range_event(r, &event, change_text(slot, outcome, why), event.seq != 0 ? m : NULL,
-                NULL, NULL);
+    char *text =
+        change_text(r, slot, outcome, why, event.seq != 0 ? result->evidence : NULL);
+    range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL);
 }
 
 static bool another_answers(const struct range *r, const struct machine *silent)

@@ -182,6 +182,8 @@ int range_create(struct es_range_core *core, const char *name,
     if (rc == 0)
         rc = range_open_ledger(r, true, err);
     if (rc == 0)
+        rc = files_bundle(r->scenario, r->store, err);
+    if (rc == 0)
         rc = probing_init(r, err);
     if (rc == 0)
         rc = write_identity(r, err);
