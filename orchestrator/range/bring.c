@@ -19,6 +19,8 @@ struct bring {
     size_t failures;
     char *failed_names;
     bool mould_phase;
+    size_t held; /* calls and jobs that will come back here */
+    bool left;   /* the range ends; answered */
 };
 
 static void begin_moulds(struct bring *b);
@@ -45,15 +47,55 @@ void bring_machine_progress(struct machine *m)
                           es_sm_name(&m->sm), "detail", m->detail));
 }
 
+static void free_bring(struct bring *b)
+{
+    es_free(b->failed_names);
+    es_free(b);
+}
+
+static void hold(struct bring *b)
+{
+    b->held++;
+    range_hold(b->range);
+}
+
+/* True when nobody waits any more. */
+static bool release(struct bring *b)
+{
+    struct range *r = b->range;
+    bool left = b->left;
+    if (--b->held == 0 && left)
+        free_bring(b);
+    return range_release(r) || left;
+}
+
+void bring_cancel(struct range *r)
+{
+    struct bring *b = r->bring;
+    struct es_err err = {0};
+    if (b == NULL)
+        return;
+    r->bring = NULL;
+    b->left = true;
+    for (size_t i = 0; i < r->machine_count; i++)
+        r->machines[i].on_settled = NULL;
+    es_err_set(&err, ES_ECANCELED, "range %s: the core ends; repeat it to go on",
+               r->name);
+    b->request.done(r, err.code, &err, b->request.arg);
+    b->request.progress = NULL;
+    if (b->held == 0)
+        free_bring(b);
+}
+
 static void finish(struct bring *b, int status, const struct es_err *err)
 {
     struct range *r = b->range;
     r->bring = NULL;
     r->phase = status == 0 ? R_UP : R_FAILED;
     range_changed(r);
+    ES_ASSERT(b->held == 0);
     b->request.done(r, status, err, b->request.arg);
-    es_free(b->failed_names);
-    es_free(b);
+    free_bring(b);
 }
 
 static void on_settled(struct machine *m, bool ok, const struct es_err *err)
@@ -135,9 +177,8 @@ static void begin_moulds(struct bring *b)
 
 /* ---------------------------------------------------------------- networks */
 
-static void on_network(void *ctx, int status, const struct es_err *err)
+static void network_made(struct bring *b, int status, const struct es_err *err)
 {
-    struct bring *b = ctx;
     if (status != 0 && b->failures++ == 0)
         b->first = *err;
     if (--b->waiting > 0)
@@ -151,10 +192,18 @@ static void on_network(void *ctx, int status, const struct es_err *err)
     begin_moulds(b);
 }
 
+static void on_network(void *ctx, int status, const struct es_err *err)
+{
+    if (!release(ctx))
+        network_made(ctx, status, err);
+}
+
 static void on_pool(void *ctx, int status, const struct es_err *err)
 {
     struct bring *b = ctx;
     struct range *r = b->range;
+    if (release(b))
+        return;
     if (status != 0) {
         struct es_err pool_err = *err;
         es_err_prefix(&pool_err, "the folder for disks");
@@ -165,11 +214,12 @@ static void on_pool(void *ctx, int status, const struct es_err *err)
     b->waiting = 1;
     for (size_t i = 0; i < r->plan->network_count; i++) {
         b->waiting++;
+        hold(b);
         hyp_submit(es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i],
                                         on_network, b),
                    on_network, b);
     }
-    on_network(b, 0, NULL);
+    network_made(b, 0, NULL);
 }
 
 /* ---------------------------------------------------------------- images, seed, accelerator */
@@ -219,8 +269,12 @@ static void images_after(struct job *job)
     struct bring *b = job->arg;
     struct range *r = b->range;
     char pool[PATH_BYTES + 16];
-    if (job->status != 0) {
-        finish(b, job->status, &job->err);
+    int status = job->status;
+    struct es_err err = job->err;
+    if (release(b))
+        return;
+    if (status != 0) {
+        finish(b, status, &err);
         return;
     }
     if (es_str_eq(r->core->accel, "tcg"))
@@ -228,6 +282,7 @@ static void images_after(struct job *job)
                   "no KVM: machines run on TCG, slower, and TCG is no security boundary");
     mould_disks(r);
     es_str_printf(pool, sizeof pool, "%s/disks", r->dir);
+    hold(b);
     hyp_submit(es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, b), on_pool, b);
 }
 
@@ -242,6 +297,8 @@ static void begin_images(struct bring *b)
                           .arg = b};
     if (job_start(b->range->core, &b->job, &err) != 0)
         finish(b, err.code, &err);
+    else
+        hold(b);
 }
 
 static void on_info(void *ctx, int status, const struct es_hyp_info *info,
@@ -250,6 +307,8 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
     struct bring *b = ctx;
     struct range *r = b->range;
     struct es_err err = {0};
+    if (release(b))
+        return;
     if (status != 0) {
         finish(b, status, info_err);
         return;
@@ -339,7 +398,7 @@ static int find_or_make(struct es_range_core *core, const struct bring_request *
                           "range %s is already there with another scenario or number of "
                           "teams; take it down first, or name this one with --range",
                           name);
-    if (old->phase != R_UP && old->phase != R_FAILED)
+    if (range_is_busy(old))
         return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
                           name);
     *ret_range = old;
@@ -378,7 +437,9 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
     b->request = *request;
     r->bring = b;
     r->phase = R_BRINGING;
+    hold(b);
     if (es_hyp_info(core->hyp, on_info, b) != 0) {
+        release(b);
         es_err_nomem(&err);
         finish(b, err.code, &err);
     }

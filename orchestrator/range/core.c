@@ -195,6 +195,8 @@ static void tell_ready(struct es_range_core *core, int status, const struct es_e
 static void on_hyp_open(void *ctx, int status, const struct es_err *err)
 {
     struct es_range_core *core = ctx;
+    if (core->closing)
+        return;
     core->hyp_up = status == 0;
     if (status == 0) {
         range_restore_all(core);

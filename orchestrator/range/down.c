@@ -83,15 +83,19 @@ static void on_removed(void *ctx, int status, const struct es_err *err)
 {
     struct leave *leave = ctx;
     struct range *r = core_find_range(leave->core, leave->name);
+    ES_ASSERT(r != NULL && r->taking_down && r->open_handles > 0);
+    r->open_handles--;
     if (status != 0) {
         leave->err = *err;
         es_err_prefix(&leave->err, "take down %s (repeat it to try again)", leave->name);
-        if (r != NULL)
+        r->taking_down = false;
+        if (r->phase == R_LEAVING)
+            range_close(r, NULL, NULL);
+        else
             r->phase = R_FAILED;
         finish(leave, status, &leave->err);
         return;
     }
-    ES_ASSERT(r != NULL);
     remove_sockets(r);
     range_close(r, on_range_gone, leave);
 }
@@ -103,8 +107,7 @@ void range_down(struct range *r,
 {
     struct leave *leave = es_calloc(1, sizeof *leave);
     struct es_err err = {0};
-    if (leave == NULL || r->phase == R_BRINGING || r->phase == R_LEAVING ||
-        r->rehearsal_busy) {
+    if (leave == NULL || range_is_busy(r)) {
         es_free(leave);
         es_err_set(&err, ES_EBUSY, "range %s is being worked on; wait for it", r->name);
         done(arg, ES_EBUSY, &err, NULL);
@@ -126,6 +129,7 @@ void range_down(struct range *r,
     for (size_t i = 0; i < r->plan->network_count; i++)
         json_array_append_new(leave->removed, json_string(r->plan->networks[i].name));
     r->taking_down = true;
+    range_hold(r);
     hyp_submit(es_hyp_range_remove(r->core->hyp, r->name, on_removed, leave), on_removed,
                leave);
 }
@@ -176,11 +180,19 @@ static void gc_finish(struct gc *gc, const struct es_err *err)
     es_free(gc);
 }
 
+static bool is_ending(const struct gc *gc, struct es_err *err)
+{
+    if (gc->core->closing)
+        es_err_set(err, ES_ECANCELED, "the core ends; repeat `enshu gc`");
+    return gc->core->closing;
+}
+
 static void on_gc_removed(void *ctx, int status, const struct es_err *err)
 {
     struct gc *gc = ctx;
-    if (status != 0) {
-        gc_finish(gc, err);
+    struct es_err ends = {0};
+    if (status != 0 || is_ending(gc, &ends)) {
+        gc_finish(gc, status != 0 ? err : &ends);
         return;
     }
     struct leave leave = {.core = gc->core};
@@ -200,6 +212,9 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
 
 static void gc_next(struct gc *gc)
 {
+    /* A range may have been made under such a name meanwhile. */
+    while (gc->at < gc->count && core_find_range(gc->core, gc->names[gc->at]) != NULL)
+        gc->at++;
     if (gc->at == gc->count)
         gc_finish(gc, NULL);
     else
@@ -239,8 +254,9 @@ static void on_gc_list(void *ctx, int status, const struct es_hyp_object *object
 {
     struct gc *gc = ctx;
     char path[PATH_BYTES + 16];
-    if (status != 0) {
-        gc_finish(gc, err);
+    struct es_err ends = {0};
+    if (status != 0 || is_ending(gc, &ends)) {
+        gc_finish(gc, status != 0 ? err : &ends);
         return;
     }
     for (size_t i = 0; i < count; i++)

@@ -323,6 +323,11 @@ int range_create(struct es_range_core *core, const char *name,
 void range_close(struct range *r, void (*on_gone)(void *arg), void *arg);
 int range_open_ledger(struct range *r, bool create, struct es_err *err);
 void range_restore_all(struct es_range_core *core);
+/* Work that comes back to the range or its machines holds it open meanwhile. When release
+ * says true the range is ending, and neither may be touched any more. */
+void range_hold(struct range *r);
+bool range_release(struct range *r);
+bool range_is_busy(const struct range *r); /* something long works on its machines */
 struct machine *range_machine(struct range *r, int team, int node);
 struct machine *range_find_machine(struct range *r, const char *label,
                                    struct es_err *err);
@@ -380,6 +385,7 @@ struct bring_request {
 /* Loads, plans and brings up; calls done once (range NULL when it never came to be). */
 void bring_up(struct es_range_core *core, const struct bring_request *request);
 void bring_machine_progress(struct machine *m);
+void bring_cancel(struct range *r); /* the range ends */
 
 void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err);
 
@@ -396,6 +402,9 @@ int mould_hashes(struct range *r, struct es_err *err); /* [worker] */
 bool mould_known(const struct range *r, int node);
 void mould_disks(struct range *r);
 void mould_settled(struct machine *m, bool ok, const struct es_err *err);
+
+/* ---- rehearse.c */
+void rehearse_cancel(struct range *r); /* the range ends */
 
 /* ---- down.c */
 void range_down(struct range *r,

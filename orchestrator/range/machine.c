@@ -181,7 +181,7 @@ void machine_bring_up(struct machine *m)
 static void on_disk(void *ctx, int status, const struct es_err *err)
 {
     struct machine *m = ctx;
-    if (m->range->phase == R_LEAVING)
+    if (range_release(m->range))
         return;
     if (status != 0) {
         machine_fail(m, "make the disk", err);
@@ -199,6 +199,7 @@ static void begin_disk(struct machine *m)
     machine_set(m, M_DISK, "making the disk");
     m->setup_done = false;
     es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
+    range_hold(m->range);
     hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
                                    m->plan->disk_bytes, true, on_disk, m),
                on_disk, m);
@@ -242,7 +243,7 @@ static void on_started(void *ctx, int status, const struct es_err *start_err)
 {
     struct machine *m = ctx;
     struct es_err err = {0};
-    if (m->range->phase == R_LEAVING || machine_state(m) != M_STARTING)
+    if (range_release(m->range) || machine_state(m) != M_STARTING)
         return;
     if (status != 0) {
         machine_fail(m, "start", start_err);
@@ -276,6 +277,7 @@ static void boot(struct machine *m)
     m->boot_began_ms = uv_now(m->range->core->loop);
     m->epoch[0] = m->done_epoch[0] = '\0';
     machine_set(m, M_STARTING, "starting");
+    range_hold(m->range);
     hyp_submit(es_hyp_machine_start(m->range->core->hyp, &m->spec, on_started, m),
                on_started, m);
 }
@@ -535,8 +537,10 @@ void machine_close(struct machine *m)
         m->has_boot_slot = false;
         m->range->core->boots--;
     }
+    struct es_err err = {0};
+    es_err_set(&err, ES_ECANCELED, "%s: its range ends", m->label);
     steps_abort(m);
-    m->on_settled = NULL;
+    machine_settle(m, false, &err);
     machine_close_link(m);
     if (m->timer_open) {
         m->timer_open = false;

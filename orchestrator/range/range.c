@@ -206,6 +206,30 @@ static void on_handle_closed(uv_handle_t *handle)
     range_close(r, NULL, NULL);
 }
 
+void range_hold(struct range *r)
+{
+    r->open_handles++;
+}
+
+bool range_release(struct range *r)
+{
+    ES_ASSERT(r->open_handles > 0);
+    r->open_handles--;
+    if (r->phase != R_LEAVING)
+        return false;
+    range_close(r, NULL, NULL);
+    return true;
+}
+
+bool range_is_busy(const struct range *r)
+{
+    bool busy = r->phase == R_BRINGING || r->phase == R_LEAVING || r->taking_down ||
+                r->rehearsal_busy;
+    for (size_t i = 0; i < r->machine_count && !busy; i++)
+        busy = r->machines[i].resetting || r->machines[i].on_settled != NULL;
+    return busy;
+}
+
 /* Called again by each thing that ends; the last one frees. A commit in flight is waited
  * for. */
 void range_close(struct range *r, void (*on_gone)(void *arg), void *arg)
@@ -217,8 +241,10 @@ void range_close(struct range *r, void (*on_gone)(void *arg), void *arg)
     if (r->phase != R_LEAVING) {
         r->phase = R_LEAVING;
         range_watch_end(r);
+        bring_cancel(r);
         for (size_t i = 0; i < r->machine_count; i++)
             machine_close(&r->machines[i]);
+        rehearse_cancel(r);
         uv_close((uv_handle_t *)&r->tick, on_handle_closed);
         uv_close((uv_handle_t *)&r->watch_timer, on_handle_closed);
     }

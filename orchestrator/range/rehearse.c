@@ -472,10 +472,26 @@ static void on_poll_closed(uv_handle_t *handle)
     r->rehearsal = NULL;
     r->on_change = NULL;
     r->rehearsal_busy = false;
-    if (h->keep)
+    for (size_t i = 0; i < r->machine_count; i++)
+        steps_abort(&r->machines[i]);
+    if (r->phase == R_LEAVING) {
+        answer(h);
+        range_close(r, NULL, NULL);
+    } else if (h->keep)
         answer(h);
     else
         range_down(r, on_down, h);
+}
+
+void rehearse_cancel(struct range *r)
+{
+    struct rehearsal *h = r->rehearsal;
+    if (h == NULL)
+        return;
+    es_err_set(&h->down_err, ES_ECANCELED, "the core ends; rehearse again");
+    h->stage = S_DOWN;
+    if (!uv_is_closing((uv_handle_t *)&h->poll))
+        uv_close((uv_handle_t *)&h->poll, on_poll_closed);
 }
 
 static void finish(struct rehearsal *h)

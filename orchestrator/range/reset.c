@@ -22,7 +22,9 @@ static void finish_one(struct reset *reset, bool ok, const struct es_err *err)
     }
     if (--reset->waiting > 0)
         return;
-    if (reset->done != NULL)
+    if (reset->done != NULL && reset->range->rehearsal == NULL)
+        es_log_debug("range %s: reset after its rehearsal's end", reset->range->name);
+    else if (reset->done != NULL)
         reset->done(reset->arg, reset->failed ? reset->first.code : 0, &reset->first);
     else if (reset->failed)
         reset->reply->fail(reset->reply, &reset->first);
@@ -41,8 +43,14 @@ static void on_stopped(void *ctx, int status, const struct es_err *err)
 {
     struct machine *m = ctx;
     struct reset *reset = m->settled_arg;
-    if (m->range->phase == R_LEAVING)
+    if (m->range->phase == R_LEAVING) {
+        struct es_err ends = {0};
+        es_err_set(&ends, ES_ECANCELED, "%s: its range ends", m->label);
+        finish_one(reset, false, &ends);
+        range_release(m->range);
         return;
+    }
+    range_release(m->range);
     if (status != 0 && status != ES_ENOENT) {
         struct es_err stop_err = *err;
         m->on_settled = NULL;
@@ -77,6 +85,7 @@ static void reset_one(struct machine *m, struct reset *reset)
         machine_set(m, M_STOPPING, "reset");
     steps_abort(m);
     machine_close_link(m);
+    range_hold(m->range);
     hyp_submit(
         es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_stopped, m),
         on_stopped, m);
@@ -121,7 +130,7 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params,
     json_int_t team = json_integer_value(json_object_get(params, "team"));
     struct range *r = core_find_range(core, name);
     struct es_err err = {0};
-    if (r == NULL || r->phase != R_UP) {
+    if (r == NULL || r->phase != R_UP || r->taking_down) {
         reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_EBUSY, "range %s is %s", name,
                        r == NULL ? "not there; `enshu status` lists them"
                                  : "being worked on; wait for it");
