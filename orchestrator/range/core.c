@@ -205,15 +205,13 @@ static void on_hyp_open(void *ctx, int status, const struct es_err *err)
     tell_ready(core, status, err);
 }
 
-static void open_hyp(struct es_range_core *core)
+static int open_hyp(struct es_range_core *core, struct es_err *err)
 {
-    struct es_err err = {0};
     struct es_hyp_config config = {.uri = core->uri,
                                    .accel = core->accel[0] != '\0' ? core->accel : "tcg",
                                    .on_event = core_hyp_event,
                                    .ctx = core};
-    if (es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, &err) != 0)
-        tell_ready(core, err.code, &err);
+    return es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, err);
 }
 
 struct nest_job {
@@ -270,18 +268,17 @@ static void nest_after(struct job *job)
     if (job->status == 0) {
         es_str_printf(core->uri, sizeof core->uri, "%s", nest->uri);
         if (!core->closing)
-            open_hyp(core);
-    } else
+            job->status = open_hyp(core, &job->err);
+    }
+    if (job->status != 0)
         tell_ready(core, job->status, &job->err);
     es_free(nest);
 }
 
 static int begin_open(struct es_range_core *core, struct es_err *err)
 {
-    if (!core->embedded) {
-        open_hyp(core);
-        return 0;
-    }
+    if (!core->embedded)
+        return open_hyp(core, err);
     struct nest_job *nest = es_calloc(1, sizeof *nest);
     if (nest == NULL)
         return es_err_nomem(err);

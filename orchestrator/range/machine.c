@@ -192,17 +192,34 @@ static void on_disk(void *ctx, int status, const struct es_err *err)
     try_boot(m->range->core);
 }
 
-static void begin_disk(struct machine *m)
+static void on_cleared(void *ctx, int status, const struct es_err *err)
 {
+    struct machine *m = ctx;
     const struct es_image *image = &m->range->images[m->plan->node];
     char name[ES_PLAN_NAME_MAX + 8];
-    machine_set(m, M_DISK, "making the disk");
-    m->setup_done = false;
+    if (range_release(m->range))
+        return;
+    if (status != 0 && status != ES_ENOENT) {
+        machine_fail(m, "stop what runs under its name", err);
+        return;
+    }
     es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
     range_hold(m->range);
     hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
                                    m->plan->disk_bytes, true, on_disk, m),
                on_disk, m);
+}
+
+/* A try that failed may have left it running: on a disk that goes, and starting it again
+ * would find it there and do nothing. */
+static void begin_disk(struct machine *m)
+{
+    machine_set(m, M_DISK, "making the disk");
+    m->setup_done = false;
+    range_hold(m->range);
+    hyp_submit(
+        es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_cleared, m),
+        on_cleared, m);
 }
 
 static void on_boot_limit(struct machine *m)
@@ -307,8 +324,10 @@ void machine_adopt(struct machine *m, bool was_ready)
     struct es_err err = {0};
     machine_set(m, was_ready ? M_READY : M_BOOTING,
                 was_ready ? "" : "waiting for its agent");
-    if (open_link(m, &err) != 0)
-        machine_fail(m, "connect to the agent", &err);
+    if (open_link(m, &err) != 0) {
+        machine_set(m, M_FAULT, err.msg);
+        range_machine_event(m, ES_MEV_FAULT, err.msg);
+    }
 }
 
 /* QEMU keeps the channel's socket over a guest's reboot; a question that gets no answer
@@ -331,7 +350,10 @@ void machine_lost(struct machine *m)
 void machine_gone(struct machine *m, bool fault, const char *cause)
 {
     enum machine_state state = machine_state(m);
-    if (m->range->taking_down || m->resetting)
+    /* In the other states it is the end of a machine that was there before. */
+    bool awaited = state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
+                   state == M_CHECKING || state == M_READY || state == M_STOPPING;
+    if (m->range->taking_down || m->resetting || !awaited)
         return;
     steps_abort(m);
     machine_close_link(m);
@@ -343,15 +365,12 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
         machine_settle(m, true, NULL);
         return;
     }
-    if (state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
-        state == M_CHECKING) {
+    if (state != M_READY) {
         struct es_err err = {0};
         es_err_set(&err, ES_EHYP, "the machine ended: %s", cause);
         machine_fail(m, machine_states[state].name, &err);
         return;
     }
-    if (state != M_READY)
-        return;
     m->on_timer = NULL;
     machine_set(m, fault ? M_FAULT : M_DOWN, cause);
     range_machine_event(m, fault ? ES_MEV_FAULT : ES_MEV_DOWN, cause);

@@ -199,6 +199,7 @@ static void on_off(struct machine *m, bool ok, const struct es_err *stop_err)
 static void on_off_limit(struct machine *m)
 {
     struct es_err err = {0};
+    m->on_settled = mould_settled; /* a new try begins with its setup */
     es_err_set(&err, ES_ETIMEDOUT, "it did not switch off within %d s",
                OFF_LIMIT_MS / 1000);
     machine_fail(m, "switch off", &err);
@@ -223,6 +224,8 @@ void mould_settled(struct machine *m, bool ok, const struct es_err *cause)
     m->on_settled = on_off;
     machine_timer(m, OFF_LIMIT_MS, on_off_limit);
     if (machine_call(m, ES_OP_POWER, json_pack("{s:s}", "do", "off"), 60000, 1024,
-                     on_power, NULL, &err) != 0)
+                     on_power, NULL, &err) != 0) {
+        m->on_settled = mould_settled;
         machine_fail(m, "switch off", &err);
+    }
 }
