@@ -3,6 +3,7 @@
  * that stands half, it drives only what is missing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,8 +20,9 @@ struct bring {
     size_t failures;
     char *failed_names;
     bool mould_phase;
-    size_t held; /* calls and jobs that will come back here */
-    bool left;   /* the range ends; answered */
+    size_t held;        /* calls and jobs that will come back here */
+    bool left;          /* the range ends; answered */
+    atomic_bool cancel; /* for the images' worker */
 };
 
 static void begin_moulds(struct bring *b);
@@ -77,6 +79,7 @@ void bring_cancel(struct range *r)
         return;
     r->bring = NULL;
     b->left = true;
+    atomic_store(&b->cancel, true);
     for (size_t i = 0; i < r->machine_count; i++)
         r->machines[i].on_settled = NULL;
     es_err_set(&err, ES_ECANCELED, "range %s: the core ends; repeat it to go on",
@@ -108,6 +111,11 @@ static void on_settled(struct machine *m, bool ok, const struct es_err *err)
     ES_ASSERT(b->waiting > 0);
     if (--b->waiting > 0)
         return;
+    struct es_err keep_err = {0};
+    if (b->failures == 0 && images_keep(b->range, &keep_err) != 0) {
+        b->first = keep_err;
+        b->failures = 1;
+    }
     if (b->failures > 0) {
         struct es_err all = b->first;
         if (b->failures > 1)
@@ -239,7 +247,8 @@ static void images_work(struct job *job)
     struct es_image_config config = {.recipes_dir = core->recipes_dir,
                                      .cache_dir = cache,
                                      .on_line = on_image_line,
-                                     .ctx = job};
+                                     .ctx = job,
+                                     .cancel = &b->cancel};
     for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
         const struct es_node *node = &r->scenario->nodes[n];
         job->status = es_image_get(&config, node->recipe, node->packages, false,

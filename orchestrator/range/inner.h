@@ -397,6 +397,10 @@ int files_copy(const char *from, const char *to, struct es_err *err);
 int files_bundle(const struct es_scenario *scenario, struct es_store *store,
                  struct es_err *err);
 
+/* ---- images.c: which images the range stands on, for a core that comes after */
+int images_keep(const struct range *r, struct es_err *err);
+void images_restore(struct range *r);
+
 /* ---- mould.c */
 int mould_hashes(struct range *r, struct es_err *err); /* [worker] */
 bool mould_known(const struct range *r, int node);

@@ -357,6 +357,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
         rc = es_err_set(err, ES_ECORRUPT, "the range's secret is damaged");
     es_buf_finish(&hex);
     if (rc == 0)
+        images_restore(r);
+    if (rc == 0)
         rc = es_store_read(r->store, 1, false, restore_machine, r, err);
     if (rc == 0)
         rc = probing_init(r, err);

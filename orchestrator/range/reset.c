@@ -151,6 +151,12 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params,
                        es_sm_name(&m->sm));
         return;
     }
+    if (r->scenario->nodes_count > 0 && r->images[0].digest[0] == '\0') {
+        reply_fail_new(reply, ES_ESTATE,
+                       "the images of range %s are not known; `enshu up` finds them",
+                       name);
+        return;
+    }
     struct reset *reset = es_calloc(1, sizeof *reset);
     if (reset == NULL) {
         es_err_nomem(&err);
