@@ -3,6 +3,7 @@
  * acknowledgements. A commit that fails drops its batch, pauses the clock through the
  * store's reserve and builds the fold anew from the ledger. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -220,9 +221,12 @@ static void ack_machines(struct range *r)
 /* Which observations of a machine are still on their way to the disc. */
 static void mark_held(struct range *r)
 {
-    for (size_t i = 0; i < r->pending_count; i++)
-        if (r->pending[i].machine != NULL && r->pending[i].machine->seq_held == 0)
-            r->pending[i].machine->seq_held = r->pending[i].event.seq;
+    for (size_t i = 0; i < r->pending_count; i++) {
+        const struct pending *p = &r->pending[i];
+        if (p->machine != NULL && p->machine->seq_held == 0 &&
+            p->event.epoch == strtoull(p->machine->seq_epoch, NULL, 16))
+            p->machine->seq_held = p->event.seq;
+    }
 }
 
 static void refuse(const struct pending *list, size_t count, int status,
