@@ -188,6 +188,10 @@ $(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(BENCH_OBJ) $(LIB)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
 .PRECIOUS: $(B)/obj/tests/bench/%.o
+# What each measures: tests/bench/run.sh. `make bench BENCH="core store"` runs some of them.
+BENCH_NAMES := $(patsubst bench_%.c,%,$(notdir $(wildcard tests/bench/bench_*.c)))
+bench: all $(B)/bin/enshu-simagents $(BENCH_NAMES:%=$(B)/bin/bench-%)
+	@tests/bench/run.sh $(B)/bin build/bench $(BENCH)
 
 # ------------------------------------------------------------------------------------------------ taste
 # Who may include what, banned functions, form; then that these checks find planted violations.
@@ -200,4 +204,4 @@ format:
 clean:
 	rm -rf build
 
--include $(ROOM_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(wildcard $(B)/obj/agents/*/*.d) $(TEST_OBJ:.o=.d) $(foreach m,$(MAINS),$(patsubst %.o,%.d,$(call MAIN_OBJ,$m)))
+-include $(ROOM_OBJ:.o=.d) $(wildcard $(B)/obj/tests/bench/*.d) $(AGENT_OBJ:.o=.d) $(wildcard $(B)/obj/agents/*/*.d) $(TEST_OBJ:.o=.d) $(foreach m,$(MAINS),$(patsubst %.o,%.d,$(call MAIN_OBJ,$m)))

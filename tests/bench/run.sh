@@ -1,0 +1,58 @@
+#!/bin/bash
+# Every bench program, one after another: its table as it goes, its JSON in
+# OUT/results.json (an object each), and at the end what the goals are and what was
+# measured. A missed goal is shown as missed, and nothing fails because of it.
+#
+#   tests/bench/run.sh BIN OUT [NAME...]     NAME: scenario score store agent link hyp core boot
+#
+# BENCH_RUNS=3 runs of each boot, BENCH_BOOT="tiny debian-12" images to boot (empty: none),
+# BENCH_SECONDS=10 of each load, BENCH_AGENTS=1000, BENCH_MACHINES=10000, BENCH_EVENTS=1000000;
+# BENCH_IMAGES and BENCH_ACCEL as bench_boot.c says.
+set -eu
+bin=$(realpath "$1") out=$2
+shift 2
+top=$(cd "$(dirname "$0")/../.." && pwd)
+names=("$@")
+[ ${#names[@]} -gt 0 ] || names=(scenario score store agent link hyp core boot)
+export ENSHU_BIN=$bin ENSHU_TOP=$top
+mkdir -p "$out"
+read -ra boots <<<"${BENCH_BOOT-tiny debian-12}"
+
+words_of() {
+    case $1 in
+    store) echo "$out ${BENCH_EVENTS:-1000000}" ;;
+    hyp) echo "${BENCH_MACHINES:-10000}" ;;
+    link | core)
+        if [ "$1" = link ]; then echo "${BENCH_AGENTS:-1000} 4 ${BENCH_SECONDS:-10}"
+        else echo "${BENCH_AGENTS:-1000} ${BENCH_SECONDS:-10}"; fi ;;
+    boot) echo "${BENCH_RUNS:-3} ${boots[*]}" ;;
+    esac
+}
+
+# One bench: its table goes to standard error already, or stands before its JSON.
+run_one() {
+    local name=$1 words
+    read -ra words <<<"$(words_of "$name")"
+    printf '\n== %s (load %s)\n' "$name" "$(cut -d' ' -f1 /proc/loadavg)"
+    if [ "$name" = boot ] && [ ${#boots[@]} -eq 0 ]; then
+        echo "  left out"
+        return
+    fi
+    "$bin/bench-$name" "${words[@]}" >"$out/$name.out" || { echo "  bench-$name failed" && return; }
+    sed -n '/^[{]/q;p' "$out/$name.out"
+    sed -n '/^[{]/,$p' "$out/$name.out" >"$out/$name.json"
+}
+
+host() {
+    printf '{"cpus": %s, "model": "%s", "kernel": "%s", "kvm": %s, "load_before": %s, "at": "%s"}\n' \
+        "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" \
+        "$([ -w /dev/kvm ] && echo true || echo false)" "$(cut -d' ' -f1 /proc/loadavg)" \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+}
+
+cd "$top"
+for name in "${names[@]}"; do rm -f "$out/$name.json" "$out/$name.out"; done
+host >"$out/host.json"
+for name in "${names[@]}"; do run_one "$name" 2>&1; done
+printf '\n'
+"$bin/bench-goals" "$out"
