@@ -1,6 +1,8 @@
 /* The control socket between a client and a fake range: answers, progress, cancelling,
  * clients that lie, flood, sleep or leave, and an end in the middle of everything. */
 #include <check.h>
+#undef fail /* es_reply has a member of that name */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,13 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../fuzz/fuzz_control.c"
+#include "../support/corpus.h"
 #include "../support/fake_range.h"
 #include "enshu/common/log.h"
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 #include "enshu/wire.h"
-
-#undef fail /* check's; es_reply has a member of that name */
 
 #define LIMIT_MS 60000
 #define HELD_MAX 128
@@ -680,6 +682,12 @@ START_TEST(memory_runs_out_anywhere)
 }
 END_TEST
 
+START_TEST(the_corpus_is_replayed)
+{
+    ck_assert_int_ge(corpus_replay("control", fuzz_control), 14);
+}
+END_TEST
+
 Suite *control_suite(void);
 Suite *control_suite(void)
 {
@@ -705,5 +713,9 @@ Suite *control_suite(void)
     tcase_add_test(tc, client_hears_that_the_core_went_away);
     tcase_add_test(tc, memory_runs_out_anywhere);
     suite_add_tcase(suite, tc);
+    TCase *fuzz = tcase_create("fuzz");
+    tcase_set_timeout(fuzz, 2 * LIMIT_MS / 1000);
+    tcase_add_test(fuzz, the_corpus_is_replayed);
+    suite_add_tcase(suite, fuzz);
     return suite;
 }

@@ -22,5 +22,6 @@
 int fuzz_wire(const uint8_t *data, size_t size);
 int fuzz_scenario(const uint8_t *data, size_t size);
 int fuzz_agent_lines(const uint8_t *data, size_t size);
+int fuzz_control(const uint8_t *data, size_t size);
 
 #endif
