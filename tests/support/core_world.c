@@ -158,6 +158,8 @@ void cw_agents(struct core_world *w, bool exists)
         struct core_agent *agent = &w->agents[i];
         if (w->plan->machines[i].team == 0)
             continue;
+        if (agent->sim != NULL)
+            simagent_close(agent->sim);
         int rc;
         snprintf(path, sizeof path, "%s/s/%.8s.%zu", w->state, w->plan->machines[0].uuid,
                  i);
@@ -483,11 +485,8 @@ void cw_disconnect(struct core_world *w)
         cw_step(w);
 }
 
-int cw_try(struct core_world *w, const char *method, json_t *params)
+static int call(struct core_world *w, const char *method, json_t *params)
 {
-    if (params == NULL)
-        params = json_object();
-    json_object_set_new(params, "range", json_string(CORE_RANGE));
     json_decref(w->progress);
     w->progress = json_array();
     w->answered = false;
@@ -500,6 +499,19 @@ int cw_try(struct core_world *w, const char *method, json_t *params)
         cw_step(w);
     }
     return w->err.code;
+}
+
+int cw_try(struct core_world *w, const char *method, json_t *params)
+{
+    if (params == NULL)
+        params = json_object();
+    json_object_set_new(params, "range", json_string(CORE_RANGE));
+    return call(w, method, params);
+}
+
+int cw_try_bare(struct core_world *w, const char *method)
+{
+    return call(w, method, NULL);
 }
 
 json_t *cw_call(struct core_world *w, const char *method, json_t *params)

@@ -62,7 +62,7 @@ void cw_open(struct core_world *w, const char *scenario, int teams);
 void cw_close(struct core_world *w);
 /* The world the test driver begins with; "<node/>"-like text goes between the tags. */
 void cw_write_node(struct core_world *w, const char *objects);
-/* An agent at each machine's channel, telling `exists`. */
+/* An agent at each machine's channel, telling `exists`; called again, new ones. */
 void cw_agents(struct core_world *w, bool exists);
 struct core_agent *cw_agent(struct core_world *w, int team, const char *node);
 
@@ -78,6 +78,7 @@ void cw_disconnect(struct core_world *w);
  * stays in w->result. Both take params; "range" is added. */
 json_t *cw_call(struct core_world *w, const char *method, json_t *params);
 int cw_try(struct core_world *w, const char *method, json_t *params);
+int cw_try_bare(struct core_world *w, const char *method); /* without any */
 int cw_up(struct core_world *w);
 /* Runs the loop once, or until is_true; the limit fails the test. */
 void cw_step(struct core_world *w);
