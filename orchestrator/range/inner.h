@@ -164,6 +164,7 @@ struct machine {
     void *settled_arg;
     json_t *baselines; /* user -> password evidence kept at personalise */
     bool setup_done;   /* this disk has seen `setup` */
+    bool own_done;     /* and was ready once: passwords on it are the trainees' */
     bool was_ready;    /* what the ledger says, after a restart */
     char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
     struct es_hyp_machine spec;
@@ -199,6 +200,7 @@ uint32_t machine_identity(
 enum machine_state machine_state(const struct machine *m);
 void machine_personalise(struct machine *m); /* personalise.c */
 void machine_check_ready(struct machine *m);
+void baselines_restore(struct machine *m); /* after a restart of the core */
 int64_t machine_probe_id(struct machine *m, int team, int condition);
 bool machine_id_probe(int64_t id, int *ret_team, int *ret_condition);
 void machine_timer(struct machine *m, uint64_t ms, void (*on_timer)(struct machine *m));

@@ -215,7 +215,8 @@ static void on_cleared(void *ctx, int status, const struct es_err *err)
 static void begin_disk(struct machine *m)
 {
     machine_set(m, M_DISK, "making the disk");
-    m->setup_done = false;
+    m->setup_done = m->own_done = false;
+    json_object_clear(m->baselines);
     range_hold(m->range);
     hyp_submit(
         es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_cleared, m),
@@ -322,6 +323,7 @@ static void try_boot(struct es_range_core *core)
 void machine_adopt(struct machine *m, bool was_ready)
 {
     struct es_err err = {0};
+    m->own_done = was_ready;
     machine_set(m, was_ready ? M_READY : M_BOOTING,
                 was_ready ? "" : "waiting for its agent");
     if (open_link(m, &err) != 0) {

@@ -41,9 +41,9 @@ static json_t *account_list(struct machine *m, struct es_err *err)
         memset(&data, 0, sizeof data);
         const char *hash = password[0] != '\0' ? crypt_r(password, setting, &data) : "!";
         sodium_memzero(password, sizeof password);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:b}", "user", account->user, "hash",
-                                        hash != NULL ? hash : "!", "create", 1));
+        const char *set = m->own_done ? NULL : hash != NULL ? hash : "!";
+        json_array_append_new(list, json_pack("{s:s, s:s*, s:b}", "user", account->user,
+                                              "hash", set, "create", 1));
     }
     return list;
 }
@@ -129,6 +129,7 @@ static void begin_ready(struct machine *m);
 static void become_ready(struct machine *m)
 {
     m->on_timer = NULL;
+    m->own_done = true;
     machine_set(m, M_READY, "");
     range_machine_event(m, ES_MEV_READY, NULL);
     machine_settle(m, true, NULL);
@@ -215,11 +216,43 @@ static void on_setup(struct machine *m, int status, const struct es_err *err, vo
         machine_check_ready(m);
 }
 
+static void baselines_keep(const struct machine *m)
+{
+    char name[ES_PLAN_NAME_MAX + 16];
+    struct es_err err = {0};
+    char *text = json_dumps(m->baselines, JSON_COMPACT);
+    es_str_printf(name, sizeof name, "baseline/%s", m->plan->name);
+    if (text == NULL || m->range->store == NULL ||
+        es_store_put_blob(m->range->store, name, text, strlen(text), &err) != 0)
+        es_log_warn("%s: passwords as they were at first are lost at a restart of the "
+                    "core: %s",
+                    m->label, err.msg);
+    es_free(text);
+}
+
+void baselines_restore(struct machine *m)
+{
+    char name[ES_PLAN_NAME_MAX + 16];
+    struct es_err err = {0};
+    struct es_buf text;
+    es_buf_init(&text, 1U << 20);
+    es_str_printf(name, sizeof name, "baseline/%s", m->plan->name);
+    if (es_store_get_blob(m->range->store, name, &text, &err) == 0) {
+        json_t *kept = json_loadb(es_buf_str(&text), text.len, 0, NULL);
+        if (json_is_object(kept))
+            json_object_update(m->baselines, kept);
+        json_decref(kept);
+    }
+    es_buf_finish(&text);
+}
+
 static void on_baseline(struct machine *m, const struct es_result *result, void *arg)
 {
     char *user = arg;
-    if (!left(m) && result->ok && m->baselines != NULL)
+    if (!left(m) && result->ok && m->baselines != NULL) {
         json_object_set(m->baselines, user, result->evidence);
+        baselines_keep(m);
+    }
     es_free(user);
 }
 
@@ -253,7 +286,8 @@ static void begin_steps(struct machine *m)
         steps_start(m, m->node->setup, m->node->setup_count, 0, on_setup, NULL);
         return;
     }
-    keep_baselines(m);
+    if (!m->own_done)
+        keep_baselines(m);
     steps_start(m, m->node->personalise, m->node->personalise_count,
                 m->plan->team < 0 ? 0 : m->plan->team, on_setup, NULL);
 }

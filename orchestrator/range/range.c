@@ -358,6 +358,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
     es_buf_finish(&hex);
     if (rc == 0)
         images_restore(r);
+    for (size_t i = 0; i < r->machine_count && rc == 0; i++)
+        baselines_restore(&r->machines[i]);
     if (rc == 0)
         rc = es_store_read(r->store, 1, false, restore_machine, r, err);
     if (rc == 0)
