@@ -61,7 +61,7 @@ struct seen { /* one machine of one `up`: when it came to each state, ms; 0: nev
 };
 
 struct up {
-    double total_ms;
+    double cpu_s; /* of the QEMUs, until all are ready */
     struct seen machines[MACHINES];
     size_t count;
 };
@@ -207,7 +207,6 @@ static void run_up(struct up *up)
         take_line(up, line, now_ms() - from);
         snprintf(last, sizeof last, "%.1000s", line);
     }
-    up->total_ms = now_ms() - from;
     if (out == NULL || pclose(out) != 0)
         die("enshu up", last);
 }
@@ -311,12 +310,31 @@ static void take_command(const char *bytes, size_t len)
     guest_count++;
 }
 
-static void take_commands(void)
+static double cpu_s_of(long pid)
+{
+    char path[64], line[1024];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *file = fopen(path, "r");
+    const char *at = file != NULL && fgets(line, sizeof line, file) != NULL
+                         ? strrchr(line, ')')
+                         : NULL;
+    if (at != NULL && sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                             &user, &system) != 2)
+        user = system = 0;
+    if (file != NULL)
+        fclose(file);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Processor time of our QEMUs so far; takes their command lines too when asked. */
+static double look_at_qemus(bool take)
 {
     static char bytes[65536];
     char path[300];
+    double cpu_s = 0;
+    int found = 0;
     DIR *proc = opendir("/proc");
-    guest_count = 0;
     for (struct dirent *entry; proc != NULL && (entry = readdir(proc)) != NULL;) {
         snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
         if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
@@ -326,14 +344,18 @@ static void take_commands(void)
         if (fd >= 0)
             close(fd);
         bytes[len > 0 ? len : 0] = '\0';
-        if (len > 0 && guest_count < MACHINES && strstr(bytes, "qemu-system") != NULL &&
-            memmem(bytes, (size_t)len, state, strlen(state)) != NULL)
+        if (len <= 0 || strstr(bytes, "qemu-system") == NULL ||
+            memmem(bytes, (size_t)len, state, strlen(state)) == NULL)
+            continue;
+        cpu_s += cpu_s_of(atol(entry->d_name));
+        if (take && found++ < MACHINES)
             take_command(bytes, (size_t)len);
     }
     if (proc != NULL)
         closedir(proc);
-    if (guest_count != MACHINES)
+    if (take && found != MACHINES)
         die("QEMU", "its command lines were not found");
+    return cpu_s;
 }
 
 static void forget_commands(void)
@@ -396,7 +418,7 @@ static void spawn(struct guest *g)
     _exit(127);
 }
 
-static double run_by_hand(void)
+static double run_by_hand(double *ret_cpu_s)
 {
     static const struct es_link_events events = {.on_state = on_link_state,
                                                  .on_result = on_result};
@@ -424,6 +446,9 @@ static double run_by_hand(void)
     }
     uv_run(&loop, UV_RUN_DEFAULT);
     double took = now_ms() - from;
+    *ret_cpu_s = 0;
+    for (size_t i = 0; i < guest_count; i++)
+        *ret_cpu_s += cpu_s_of(guests[i].pid);
     if (too_late) {
         sh("tail -n 5 %s/hand.log >&2", dir);
         die("by hand", "the agents do not answer");
@@ -480,7 +505,7 @@ static double spent(const struct up *ups, size_t runs, enum state from, enum sta
 }
 
 static json_t *report(const char *image, const struct up *ups, const double *hand,
-                      size_t runs)
+                      const double *hand_cpu_s, size_t runs)
 {
     static const struct {
         const char *what, *key;
@@ -494,11 +519,13 @@ static json_t *report(const char *image, const struct up *ups, const double *han
          S_PERSONALISING},
         {"personalise and check", "personalise_ms", S_PERSONALISING, S_READY}};
     double totals[RUNS_MAX], agents[RUNS_MAX], ratios[RUNS_MAX], to_agent[RUNS_MAX];
+    double cpu_s[RUNS_MAX];
     for (size_t r = 0; r < runs; r++) {
         totals[r] = last_at(&ups[r], S_READY);
         agents[r] = last_at(&ups[r], S_PERSONALISING);
         ratios[r] = totals[r] / hand[r];
         to_agent[r] = agents[r] / hand[r];
+        cpu_s[r] = ups[r].cpu_s;
     }
     json_t *json = json_pack(
         "{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "image", image, "machines", MACHINES,
@@ -512,6 +539,11 @@ static json_t *report(const char *image, const struct up *ups, const double *han
             median(agents, runs), median(to_agent, runs));
     fprintf(stderr, "    %-44s %10.0f ms   ratio %.2f\n", "enshu up, all ready",
             median(totals, runs), median(ratios, runs));
+    fprintf(stderr, "    %-44s %10.1f s, by hand %.1f s\n",
+            "processor time of the QEMUs until then", median(cpu_s, runs),
+            median(hand_cpu_s, runs));
+    json_object_set_new(json, "by_hand_cpu_s", json_real(median(hand_cpu_s, runs)));
+    json_object_set_new(json, "enshu_cpu_s", json_real(median(cpu_s, runs)));
     for (size_t i = 0; i < ES_COUNT(parts); i++) {
         double ms = spent(ups, runs, parts[i].from, parts[i].to);
         fprintf(stderr, "      %-42s %10.0f ms\n", parts[i].what, ms);
@@ -524,19 +556,20 @@ static json_t *report(const char *image, const struct up *ups, const double *han
 static json_t *measure(const char *image, size_t runs)
 {
     static struct up ups[RUNS_MAX];
-    static double hand[RUNS_MAX];
+    static double hand[RUNS_MAX], hand_cpu_s[RUNS_MAX];
     write_scenario(image);
     run_up(&ups[0]);
-    take_commands();
+    look_at_qemus(true);
     run_down();
     for (size_t r = 0; r < runs; r++) {
-        hand[r] = run_by_hand();
+        hand[r] = run_by_hand(&hand_cpu_s[r]);
         run_up(&ups[r]);
+        ups[r].cpu_s = look_at_qemus(false);
         run_down();
         fprintf(stderr, "    run %zu: by hand %.0f ms, enshu up %.0f ms\n", r + 1,
                 hand[r], last_at(&ups[r], S_READY));
     }
-    json_t *json = report(image, ups, hand, runs);
+    json_t *json = report(image, ups, hand, hand_cpu_s, runs);
     forget_commands();
     return json;
 }
