@@ -192,5 +192,9 @@ int es_base64_decode(const char *text, size_t len, struct es_buf *out);
  * with a byte missing). Every main and test program calls it first, before any json_t
  * exists. */
 void es_wire_use_allocator(void);
+/* Whether jansson met a failed allocation on this thread since the last watch: what it
+ * parsed in between may miss bytes. */
+void es_wire_alloc_watch(void);
+bool es_wire_alloc_failed(void);
 
 #endif

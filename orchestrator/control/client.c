@@ -8,6 +8,7 @@
 
 #include "control_inner.h"
 #include "enshu/common/mem.h"
+#include "enshu/wire.h"
 
 #define CLIENT_LINE_MAX (9U << 20) /* more than a server sends */
 
@@ -77,7 +78,13 @@ static void take_answer(struct es_client *client, const json_t *message)
 
 static void take_line(struct es_client *client, const char *line, size_t len)
 {
+    es_wire_alloc_watch();
     json_t *message = json_loadb(line, len, 0, NULL);
+    if (es_wire_alloc_failed()) {
+        json_decref(message);
+        end(client, ES_ENOMEM, "out of memory; free some and try again");
+        return;
+    }
     const char *method = json_string_value(json_object_get(message, "method"));
     const json_t *params = json_object_get(message, "params");
     if (message == NULL) {

@@ -43,7 +43,7 @@ struct control_request {
     const char *method;
     json_t *params; /* an object; never NULL */
 };
-/* 0 or a control_rpc_code, with the id as far as it was readable in ret->id. Release with
+/* 0, a control_rpc_code, or ES_ENOMEM; with the id as far as it was readable in ret->id. Release with
  * control_request_finish whatever it returns. */
 int control_request_read(const char *line, size_t len, struct control_request *ret,
                          struct es_err *err);

@@ -3,6 +3,7 @@
 
 #include "control_inner.h"
 #include "enshu/common/str.h"
+#include "enshu/wire.h"
 
 #define ID_TEXT_MAX 64
 
@@ -52,7 +53,14 @@ int control_request_read(const char *line, size_t len, struct control_request *r
 {
     memset(ret, 0, sizeof *ret);
     json_error_t why;
+    es_wire_alloc_watch();
     ret->message = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+    if (es_wire_alloc_failed()) {
+        json_decref(ret->message);
+        ret->message = NULL;
+        es_err_nomem(err);
+        return ES_ENOMEM;
+    }
     if (ret->message == NULL) {
         char text[2 * JSON_ERROR_TEXT_LENGTH];
         struct es_buf safe;

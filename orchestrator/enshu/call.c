@@ -193,6 +193,8 @@ int core_range(struct cli *cli, const char *given, struct es_err *err)
 {
     if (given == NULL)
         given = cli->opt[OPT_range];
+    if (given == NULL && !es_str_eq(getenv("ENSHU_RANGE"), ""))
+        given = getenv("ENSHU_RANGE");
     if (given != NULL) {
         if (!es_str_is_name(given, sizeof cli->range - 1))
             return es_err_set(err, ES_EINVAL, "\"%.60s\" is no name of a range", given);

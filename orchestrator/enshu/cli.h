@@ -27,7 +27,7 @@
     X(json,    NULL,     "print the result as JSON; progress as JSON lines on standard error") \
     X(socket,  "PATH",   "the core's socket (default: $ENSHU_SOCKET, else enshud.sock in the state folder)") \
     X(state,   "DIR",    "the state folder (default: $ENSHU_STATE, else ~/.local/state/enshu)") \
-    X(range,   "NAME",   "which range; may be left out while there is exactly one")        \
+    X(range,   "NAME",   "which range (default: $ENSHU_RANGE, else the only one there is)")        \
     X(teams,   "N",      "how many teams (default 1)")                                     \
     X(team,    "N",      "only this team")                                                 \
     X(accel,   "kvm|tcg", "the accelerator (default: found out by booting a probe guest)") \
@@ -117,8 +117,8 @@ int core_socket_path(struct cli *cli, char *dst, size_t size, struct es_err *err
  * Ctrl-C cancels. *ret_result (may be NULL) gives a reference. */
 int core_call(struct cli *cli, const char *method, json_t *params,
               cli_on_progress on_progress, json_t **ret_result, struct es_err *err);
-/* The range meant: `given` if not NULL, else --range, else the only one there is; kept in
- * cli->range. */
+/* The range meant: `given` if not NULL, else --range, else $ENSHU_RANGE, else the only one
+ * there is; kept in cli->range. */
 int core_range(struct cli *cli, const char *given, struct es_err *err);
 /* "range" and the options that are set; *ret_params gives a reference. */
 int core_range_params(struct cli *cli, const char *given, json_t **ret_params,

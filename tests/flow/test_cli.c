@@ -321,6 +321,12 @@ START_TEST(the_range_may_be_left_out_only_when_it_is_clear)
     world.scripts = two;
     ck_assert_int_eq(cli_run("start"), 64);
     has(world.err, "2 ranges (a, b): say which");
+    world.env[0] = "ENSHU_RANGE=b";
+    world.scripts = scripts;
+    ck_assert_int_eq(cli_run("resume"), 0);
+    has(world.params, "\"range\":\"b\"");
+    ck_assert_int_eq(cli_run("resume --range a"), 0);
+    has(world.params, "\"range\":\"a\"");
 }
 END_TEST
 
