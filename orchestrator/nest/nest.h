@@ -88,6 +88,7 @@ pid_t space_survivor(const struct nest *nest); /* 0: none */
 int space_kill_all(const struct nest *nest);
 
 /* mounts.c */
+int names_add(const struct nest *nest, struct es_err *err);
 int mounts_build(struct nest *nest, struct es_err *err);
 
 /* kvm.c */
