@@ -63,7 +63,8 @@ int range_event(struct range *r, const struct es_event *event, char *text,
     struct pending *p = &r->pending[r->pending_count++];
     *p = (struct pending){
         .event = *event, .text = text, .machine = m, .committed = committed, .arg = arg};
-    int64_t now = range_now_ex(r);
+    /* A start is at 0 although the clock may show 1 by this line. */
+    int64_t now = event->type == ES_EV_CLOCK ? r->clock.base_ex_ms : range_now_ex(r);
     p->event.ex_ms = now > r->last_ex_ms ? now : r->last_ex_ms;
     r->last_ex_ms = p->event.ex_ms;
     p->event.text = text;
