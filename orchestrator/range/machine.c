@@ -329,7 +329,8 @@ void machine_adopt(struct machine *m, bool was_ready)
     if (open_link(m, &err) != 0) {
         machine_set(m, M_FAULT, err.msg);
         range_machine_event(m, ES_MEV_FAULT, err.msg);
-    }
+    } else if (!was_ready)
+        machine_timer(m, BOOT_LIMIT_MS, on_boot_limit);
 }
 
 /* QEMU keeps the channel's socket over a guest's reboot; a question that gets no answer

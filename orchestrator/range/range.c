@@ -299,9 +299,55 @@ struct machine *range_find_machine(struct range *r, const char *label, struct es
 
 /* ---------------------------------------------------------------- after a restart of the core */
 
-static int restore_machine(void *ctx, const struct es_event *event)
+/* Effects that a crash left between intent and outcome. */
+struct restoring {
+    struct range *range;
+    struct es_err *err;
+    struct es_event *open; /* intents, without text */
+    size_t count;
+};
+
+static int restore_effect(struct restoring *x, const struct es_event *event)
 {
-    struct range *r = ctx;
+    if (event->b > x->range->next_effect)
+        x->range->next_effect = event->b;
+    if (event->type == ES_EV_INTENT) {
+        struct es_event *grown = es_grow(x->open, x->count + 1, sizeof *grown);
+        if (grown == NULL)
+            return es_err_nomem(x->err);
+        x->open = grown;
+        x->open[x->count] = *event;
+        x->open[x->count++].text = NULL;
+        return 0;
+    }
+    for (size_t i = x->count; i-- > 0;)
+        if (x->open[i].b == event->b) {
+            x->open[i] = x->open[--x->count];
+            break;
+        }
+    return 0;
+}
+
+/* Whether they were carried out nobody knows: the instructor decides. */
+static void close_effects(const struct restoring *x)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        struct es_event event = x->open[i];
+        event.type = ES_EV_OUTCOME;
+        event.a = 2;
+        range_event(x->range, &event,
+                    es_strdup("{\"error\":\"uncertain\",\"text\":\"the core ended before "
+                              "the answer came\"}"),
+                    NULL, NULL, NULL);
+    }
+}
+
+static int restore_event(void *ctx, const struct es_event *event)
+{
+    struct restoring *x = ctx;
+    struct range *r = x->range;
+    if (event->type == ES_EV_INTENT || event->type == ES_EV_OUTCOME)
+        return restore_effect(x, event);
     if (event->type != ES_EV_MACHINE)
         return 0;
     int index = es_plan_machine_of(r->plan, event->team, event->subject);
@@ -356,15 +402,17 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                                   NULL, NULL) != 0)
         rc = es_err_set(err, ES_ECORRUPT, "the range's secret is damaged");
     es_buf_finish(&hex);
+    struct restoring effects = {.range = r, .err = err};
     if (rc == 0)
         images_restore(r);
     for (size_t i = 0; i < r->machine_count && rc == 0; i++)
         baselines_restore(&r->machines[i]);
     if (rc == 0)
-        rc = es_store_read(r->store, 1, false, restore_machine, r, err);
+        rc = es_store_read(r->store, 1, false, restore_event, &effects, err);
     if (rc == 0)
         rc = probing_init(r, err);
     if (rc != 0) {
+        es_free(effects.open);
         range_close(r, NULL, NULL);
         return rc;
     }
@@ -386,6 +434,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                 ES_CLOCK_GAP_MAX_MS / 1000);
         }
     }
+    close_effects(&effects);
+    es_free(effects.open);
     r->phase = R_UP;
     r->unlisted = true;
     probing_tick(r);
