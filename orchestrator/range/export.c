@@ -125,6 +125,7 @@ static void export_after(struct job *job)
     struct range *r = x->range;
     x->range = NULL;
     x->events = es_store_head(r->store);
+    r->readers--;
     r->open_handles--;
     if (r->phase == R_LEAVING)
         range_close(r, NULL, NULL);
@@ -172,6 +173,7 @@ void export_start(struct range *r, struct es_reply *reply)
         finish(x, &err);
         return;
     }
+    r->readers++;
     r->open_handles++;
     reply->callee = x;
     reply->on_gone = on_gone;

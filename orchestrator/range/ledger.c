@@ -329,9 +329,9 @@ static int reopen_ledger(struct range *r, struct es_err *err)
 {
     struct es_score *old = r->score;
     struct es_clock_mark mark;
-    if (r->commit_in_flight)
+    if (r->commit_in_flight || r->readers > 0)
         return es_err_set(err, ES_EBUSY,
-                          "events are on their way to the disc; repeat it");
+                          "the ledger is being written or exported; repeat it");
     es_store_close(r->store);
     r->store = NULL;
     int rc = range_open_ledger(r, false, err);

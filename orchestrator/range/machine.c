@@ -159,7 +159,8 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     m->tries++;
     machine_set(m, M_FAILED, text);
     bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY &&
-                 err.code != ES_EGUEST && m->range->phase == R_BRINGING;
+                 err.code != ES_EGUEST &&
+                 (m->range->phase == R_BRINGING || m->on_settled != NULL);
     if (again)
         machine_timer(m, 1000U << m->tries, on_retry);
     else {

@@ -69,7 +69,7 @@ static void on_stopped(void *ctx, int status, const struct es_err *err)
 static bool can_reset(const struct machine *m)
 {
     enum machine_state state = machine_state(m);
-    return !m->mould && !m->resetting &&
+    return !m->mould && !m->resetting && m->on_settled == NULL &&
            (state == M_READY || state == M_DOWN || state == M_FAULT || state == M_FAILED);
 }
 
