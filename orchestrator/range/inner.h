@@ -313,7 +313,7 @@ struct range {
     bool
         held_back; /* the ledger was lost: nothing is acknowledged until the clock runs */
     bool unlisted; /* restored; which of its machines run is not known yet */
-    int readers; /* workers that read the ledger */
+    int readers;   /* workers that read the ledger */
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
     void (*range_gone)(void *arg); /* after the range was freed */
