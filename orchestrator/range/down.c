@@ -169,8 +169,36 @@ struct gc {
 
 static void gc_next(struct gc *gc);
 
+static bool is_channel(const struct es_range_core *core, const char *path)
+{
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        const struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count; i++)
+            if (es_str_eq(r->machines[i].channel, path))
+                return true;
+    }
+    return false;
+}
+
+/* Channel sockets of machines that no range of this core has. */
+static void gc_sockets(const struct es_range_core *core)
+{
+    char folder[PATH_BYTES + 16], path[PATH_BYTES + 300];
+    es_str_printf(folder, sizeof folder, "%s/s", core->state_dir);
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        es_str_printf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.' && !is_channel(core, path) && unlink(path) != 0)
+            es_log_warn("cannot remove %s: %s", path, strerror(errno));
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
 static void gc_finish(struct gc *gc, const struct es_err *err)
 {
+    if (err == NULL)
+        gc_sockets(gc->core);
     if (err != NULL) {
         json_decref(gc->removed);
         gc->reply->fail(gc->reply, err);
