@@ -256,7 +256,8 @@ static struct step run_step(int64_t rate)
     step.p99_ms = wait_ms(990);
     step.max_ms = wait_ms(1000);
     /* A load that could not be made proves nothing about the core. */
-    step.held = step.late * 1000 <= rate * (int64_t)load.agents * LAG_MS &&
+    step.held = step.p99_ms <= 1000 &&
+                step.late * 1000 <= rate * (int64_t)load.agents * LAG_MS &&
                 step.refused == 0 && behind * 20 < step.made;
     fprintf(stderr,
             "  %6lld results/s: p50 %8.1f ms  p99 %8.1f ms  max %8.1f ms  core %4.0f %%"
