@@ -346,6 +346,19 @@ END_TEST
 
 /* ---------------------------------------------------------------- machines that ended */
 
+static bool all_at_fault(const json_t *range, void *ctx)
+{
+    const json_t *machines = json_object_get(range, "machines");
+    size_t n = 0;
+    (void)ctx;
+    ck_assert_uint_eq(json_array_size(machines), 4);
+    for (size_t i = 0; i < json_array_size(machines); i++)
+        n += es_str_eq(
+            json_string_value(json_object_get(json_array_get(machines, i), "state")),
+            "fault");
+    return n == 4;
+}
+
 START_TEST(a_machine_that_ended_meanwhile_is_our_fault)
 {
     begin(2, 0);
@@ -353,14 +366,7 @@ START_TEST(a_machine_that_ended_meanwhile_is_our_fault)
     cw_kill(&w);
     cw_write_node(&w, "");
     cw_start(&w);
-    cw_call(&w, "status", NULL);
-    const json_t *machines = json_object_get(
-        json_array_get(json_object_get(w.result, "ranges"), 0), "machines");
-    ck_assert_uint_eq(json_array_size(machines), 4);
-    for (size_t i = 0; i < json_array_size(machines); i++)
-        ck_assert_str_eq(
-            json_string_value(json_object_get(json_array_get(machines, i), "state")),
-            "fault");
+    cw_until(&w, all_at_fault, NULL);
     ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
     wait_for_acks(5);
     cw_call(&w, "pause", NULL);
