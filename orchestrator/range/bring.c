@@ -261,10 +261,10 @@ static void images_work(struct job *job)
             es_image_seed(r->seed_disc, core->agent_path, "enshu", "enshu", &job->err);
     if (job->status == 0)
         job->status = mould_hashes(r, &job->err);
-    if (job->status == 0 && core->accel[0] == '\0') {
+    if (job->status == 0 && r->accel[0] == '\0') {
         job_line(job, "finding out whether KVM works here");
-        job->status = accel_probe(&r->images[0], core->state_dir, core->accel,
-                                  sizeof core->accel, &job->err);
+        job->status = accel_probe(&r->images[0], core->state_dir, r->accel,
+                                  sizeof r->accel, &job->err);
     }
 }
 
@@ -286,7 +286,9 @@ static void images_after(struct job *job)
         finish(b, status, &err);
         return;
     }
-    if (es_str_eq(r->core->accel, "tcg"))
+    if (r->core->accel[0] == '\0') /* found out just now */
+        memcpy(r->core->accel, r->accel, sizeof r->core->accel);
+    if (es_str_eq(r->accel, "tcg"))
         tell_step(b, "accelerator",
                   "no KVM: machines run on TCG, slower, and TCG is no security boundary");
     mould_disks(r);
@@ -444,6 +446,8 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
     }
     b->range = r;
     b->request = *request;
+    es_str_printf(r->accel, sizeof r->accel, "%s",
+                  request->accel != NULL ? request->accel : core->accel);
     r->bring = b;
     r->phase = R_BRINGING;
     hold(b);

@@ -147,17 +147,6 @@ static void on_down(void *arg, int status, const struct es_err *err, json_t *rem
     }
 }
 
-void es_range_call_down(struct es_range_core *core, const json_t *params,
-                        struct es_reply *reply)
-{
-    const char *name = json_string_value(json_object_get(params, "range"));
-    struct range *r = core_find_range(core, name);
-    if (r == NULL)
-        reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
-    else
-        range_down(r, on_down, reply);
-}
-
 /* gc: objects that carry our mark but belong to no range of this core. */
 struct gc {
     struct es_range_core *core;
@@ -262,10 +251,20 @@ static bool gc_is_ours(const struct gc *gc, const char *name)
            access(path, F_OK) == 0;
 }
 
+/* A range whose folder is whole could not be restored: `down NAME` ends it, gc does not. */
+static bool could_come_back(const struct es_range_core *core, const char *name)
+{
+    char path[PATH_BYTES + 64];
+    return es_str_printf(path, sizeof path, "%s/ranges/%s/range.json", core->state_dir,
+                         name) == 0 &&
+           access(path, F_OK) == 0;
+}
+
 static void gc_add(struct gc *gc, const char *name)
 {
     if (name[0] == '\0' || name[0] == '.' || core_find_range(gc->core, name) != NULL ||
-        !es_str_is_name(name, ES_NAME_MAX) || !gc_is_ours(gc, name))
+        !es_str_is_name(name, ES_NAME_MAX) || !gc_is_ours(gc, name) ||
+        could_come_back(gc->core, name))
         return;
     for (size_t i = 0; i < gc->count; i++)
         if (es_str_eq(gc->names[i], name))
@@ -318,4 +317,30 @@ void es_range_call_gc(struct es_range_core *core, const json_t *params,
         es_err_nomem(&err);
         gc_finish(gc, &err);
     }
+}
+
+void es_range_call_down(struct es_range_core *core, const json_t *params,
+                        struct es_reply *reply)
+{
+    const char *name = json_string_value(json_object_get(params, "range"));
+    struct range *r = core_find_range(core, name);
+    if (r != NULL) {
+        range_down(r, on_down, reply);
+        return;
+    }
+    struct gc *gc = es_calloc(1, sizeof *gc);
+    if (gc != NULL)
+        gc->names = es_calloc(1, sizeof *gc->names);
+    if (gc == NULL || gc->names == NULL || !core->hyp_up ||
+        !es_str_is_name(name, ES_NAME_MAX) || !could_come_back(core, name)) {
+        es_free(gc != NULL ? gc->names : NULL);
+        es_free(gc);
+        reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
+        return;
+    }
+    gc->core = core;
+    gc->reply = reply;
+    gc->removed = json_array();
+    es_str_printf(gc->names[gc->count++], ES_NAME_MAX + 1, "%s", name);
+    gc_next(gc);
 }

@@ -275,6 +275,7 @@ struct range {
     char name[ES_NAME_MAX + 1], dir[PATH_BYTES];
     enum range_phase phase;
     int team_count;
+    char accel[8]; /* "kvm", "tcg"; "" until found out */
     struct es_scenario *scenario;
     struct es_plan *plan;
     struct es_image *images; /* by node */
@@ -379,7 +380,7 @@ void range_watch_end(struct range *r);
 /* ---- bring.c */
 struct bring_request {
     struct es_reply *reply;
-    const char *file, *name;
+    const char *file, *name, *accel; /* name, accel: NULL for the default */
     int teams;
     void (*done)(struct range *r, int status, const struct es_err *err, void *arg);
     void (*progress)(json_t *event, void *arg); /* takes */

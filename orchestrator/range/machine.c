@@ -290,7 +290,7 @@ static void boot(struct machine *m)
                                       .channel = m->channel,
                                       .serial_log = m->serial_log,
                                       .instance = m->instance,
-                                      .accel = m->range->core->accel,
+                                      .accel = m->range->accel,
                                       .graphics =
                                           es_str_eq(m->node->trainee.console, "graphic")};
     m->boot_began_ms = uv_now(m->range->core->loop);

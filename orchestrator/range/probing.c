@@ -159,7 +159,13 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
     }
     char *text =
         change_text(r, slot, outcome, why, event.seq != 0 ? result->evidence : NULL);
-    range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL);
+    if (range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL) == 0 ||
+        event.seq == 0)
+        return;
+    /* No room for it: not taken, so not acknowledged; the agent sends it again. */
+    m->seq_taken = event.seq - 1;
+    if (m->link != NULL)
+        machine_connect_again(m);
 }
 
 static bool another_answers(const struct range *r, const struct machine *silent)
@@ -175,6 +181,18 @@ static bool another_answers(const struct range *r, const struct machine *silent)
 }
 
 /* The machine could not be asked, or did not answer: what the host knows instead. */
+/* The machine is alone, its channel stands, and nobody answers there: nothing tells a stopped
+ * agent from a fault of ours, and a trainee must not gain by the doubt. */
+static bool silent_alone(const struct range *r, const struct machine *silent)
+{
+    size_t ready = 0;
+    for (size_t i = 0; i < r->machine_count; i++)
+        ready += machine_state(&r->machines[i]) == M_READY;
+    enum es_link_state link =
+        silent->link != NULL ? es_link_state(silent->link) : ES_LINK_IDLE;
+    return ready == 1 && (link == ES_LINK_SYNCING || link == ES_LINK_UP);
+}
+
 static enum es_outcome host_outcome(const struct range *r, const struct machine *m,
                                     char *why, size_t size)
 {
@@ -192,9 +210,8 @@ static enum es_outcome host_outcome(const struct range *r, const struct machine 
         es_str_printf(why, size, "the machine is %s", machine_states[state].name);
         return ES_OUTCOME_UNKNOWN;
     }
-    if (another_answers(r, m)) {
-        es_str_printf(why, size,
-                      "the machine runs, its agent is silent while others answer");
+    if (another_answers(r, m) || silent_alone(r, m)) {
+        es_str_printf(why, size, "the machine runs, its agent alone is silent");
         return ES_OUTCOME_ABSENT;
     }
     es_str_printf(why, size, "no agent answers");

@@ -104,6 +104,7 @@ static int create(struct es_range_core *core, const char *name,
     r->scenario = scenario;
     es_list_init(&r->watchers);
     es_clock_init(&r->clock);
+    es_str_printf(r->accel, sizeof r->accel, "%s", core->accel);
     es_str_printf(r->name, sizeof r->name, "%s", name);
     int rc = es_str_printf(r->dir, sizeof r->dir, "%s/ranges/%s", core->state_dir, name);
     if (rc == 0)

@@ -419,9 +419,9 @@ static void write_certificate(struct rehearsal *h)
         r->scenario->version != NULL ? r->scenario->version : "", "hash",
         r->scenario->hash, "proved", json_array_size(h->problems) == 0, "when", when,
         "enshu", ES_VERSION, "libvirt", h->core->info.libvirt_version, "qemu",
-        h->core->info.qemu_version, "accelerator", h->core->accel, "images",
-        images_json(r), "conditions", conditions_json(h), "objectives_met",
-        objectives_json(h), "stages", h->timings, "problems", h->problems, "took_ms",
+        h->core->info.qemu_version, "accelerator", r->accel, "images", images_json(r),
+        "conditions", conditions_json(h), "objectives_met", objectives_json(h), "stages",
+        h->timings, "problems", h->problems, "took_ms",
         (json_int_t)(uv_now(h->core->loop) - h->began_ms), "speed_permille",
         (int)r->clock.speed_permille);
     es_str_printf(h->path, sizeof h->path, "%s/certificates", h->core->state_dir);
@@ -572,8 +572,6 @@ void es_range_call_rehearse(struct es_range_core *core, const json_t *params,
         reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
         return;
     }
-    if (accel != NULL)
-        es_str_printf(core->accel, sizeof core->accel, "%s", accel);
     h->core = core;
     h->reply = reply;
     h->keep = json_is_true(json_object_get(params, "keep"));
@@ -583,6 +581,7 @@ void es_range_call_rehearse(struct es_range_core *core, const json_t *params,
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
         .name = "rehearsal",
+        .accel = accel,
         .teams = 1,
         .done = on_up,
         .progress = on_progress,

@@ -39,12 +39,11 @@ void es_range_call_up(struct es_range_core *core, const json_t *params,
         reply_fail_new(reply, ES_EINVAL, "the accelerator is kvm or tcg, not %s", accel);
         return;
     }
-    if (accel != NULL)
-        es_str_printf(core->accel, sizeof core->accel, "%s", accel);
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
         .name = json_string_value(json_object_get(params, "range")),
         .teams = (int)teams,
+        .accel = accel,
         .done = on_up,
         .progress = on_progress,
         .arg = reply};
