@@ -37,7 +37,7 @@
     X(reason,  "TEXT",   "why, for the ledger")                                            \
     X(user,    "NAME",   "run as this user of the guest (default root)")                   \
     X(timeout, "TIME",   "give up after this long, for example 30s (default 1m)")          \
-    X(stdin,   NULL,     "hand standard input (at most 512 KiB) to the command")           \
+    X(stdin,   NULL,     "hand standard input (at most 40 KiB) to the command")           \
     X(shell,   NULL,     "the words are one line for the guest's shell")                   \
     X(force,   NULL,     "build even when it is cached")                                   \
     X(packages, "A,B",   "extra Debian packages; they make a derived image")               \

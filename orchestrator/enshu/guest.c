@@ -7,7 +7,7 @@
 #include "enshu/common/str.h"
 #include "enshu/wire.h"
 
-#define STDIN_MAX   (512U << 10)
+#define STDIN_MAX   (40U << 10) /* with base64 and the rest it fits the agent's line */
 #define CHUNK_MAX   (4U << 20)
 #define TIMEOUT_DEF 60000
 
@@ -45,7 +45,9 @@ static json_t *read_stdin(struct es_err *err)
         es_buf_append(&bytes, chunk, n);
     json_t *text = NULL;
     if (es_buf_status(&bytes) == ES_ELIMIT)
-        es_err_set(err, ES_ELIMIT, "standard input is longer than %u bytes", STDIN_MAX);
+        es_err_set(err, ES_ELIMIT,
+                   "standard input is longer than %u bytes; hand it over in pieces",
+                   STDIN_MAX);
     else if (es_buf_status(&bytes) != 0)
         es_err_nomem(err);
     else

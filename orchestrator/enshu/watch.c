@@ -11,7 +11,10 @@
 #define COLUMN_MIN 4
 #define NEWS_KEPT  6
 
-static json_t *last; /* the last snapshot, for what changed */
+static json_t *last;      /* the last snapshot, for what changed */
+static uint64_t last_ms;  /* when it came */
+static uv_timer_t ticker; /* the clock goes on between snapshots */
+static bool is_ticking;
 static char news[NEWS_KEPT][256];
 static int news_count;
 static bool on_screen;
@@ -191,6 +194,23 @@ static void phases_lines(const struct cli *cli, struct es_buf *out, const json_t
     }
 }
 
+/* The snapshot's clock, carried on to this moment. */
+static void show_running(const struct cli *cli, const json_t *range, char *dst,
+                         size_t size)
+{
+    const json_t *then = json_object_get(range, "clock");
+    json_t *clock = json_copy((json_t *)(uintptr_t)then);
+    if (clock != NULL && es_str_eq(member_text(then, "state"), "running")) {
+        int64_t passed = (int64_t)(uv_now(&cli->loop) - last_ms);
+        int64_t speed = member_int(then, "speed_permille", 1000);
+        json_object_set_new(
+            clock, "ex_ms",
+            json_integer(member_int(then, "ex_ms", 0) + passed * speed / 1000));
+    }
+    show_clock(clock, dst, size);
+    json_decref(clock);
+}
+
 static void draw(struct cli *cli, const json_t *range)
 {
     struct es_buf out, head;
@@ -198,7 +218,7 @@ static void draw(struct cli *cli, const json_t *range)
     int width = terminal_width(STDOUT_FILENO, 80);
     es_buf_init(&out, 4U << 20);
     es_buf_init(&head, 4096);
-    show_clock(json_object_get(range, "clock"), clock, sizeof clock);
+    show_running(cli, range, clock, sizeof clock);
     es_buf_printf(&head, "%s  %s  %s", member_text(range, "range"), clock,
                   member_title(cli, range));
     es_buf_puts(&out, on_screen ? "\x1b[H" : "\x1b[2J\x1b[H");
@@ -327,6 +347,22 @@ static void tell_changes(struct cli *cli, const json_t *range)
     }
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+    if (last != NULL)
+        draw(timer->data, last);
+}
+
+static void begin_ticking(struct cli *cli)
+{
+    if (is_ticking)
+        return;
+    is_ticking = true;
+    uv_timer_init(&cli->loop, &ticker);
+    ticker.data = cli;
+    uv_timer_start(&ticker, on_tick, 1000, 1000);
+}
+
 static void on_snapshot(struct cli *cli, const json_t *range)
 {
     if (cli->json) {
@@ -336,10 +372,13 @@ static void on_snapshot(struct cli *cli, const json_t *range)
         return;
     }
     tell_changes(cli, range);
-    if (cli->tty_out)
-        draw(cli, range);
     json_decref(last);
     last = json_incref((json_t *)(uintptr_t)range);
+    last_ms = uv_now(&cli->loop);
+    if (!cli->tty_out)
+        return;
+    begin_ticking(cli);
+    draw(cli, range);
 }
 
 int run_watch(struct cli *cli, struct es_err *err)
@@ -350,6 +389,8 @@ int run_watch(struct cli *cli, struct es_err *err)
     if (rc != 0)
         return rc;
     rc = core_call(cli, "watch", params, on_snapshot, NULL, err);
+    if (is_ticking)
+        uv_close((uv_handle_t *)&ticker, NULL);
     json_decref(last);
     last = NULL;
     if (rc == ES_ECANCELED) {
