@@ -18,7 +18,6 @@ struct bring {
     size_t waiting;      /* machines not yet settled, networks not yet made */
     struct es_err first; /* the first failure */
     size_t failures;
-    char *failed_names;
     bool mould_phase;
     size_t held;        /* calls and jobs that will come back here */
     bool left;          /* the range ends; answered */
@@ -51,7 +50,6 @@ void bring_machine_progress(struct machine *m)
 
 static void free_bring(struct bring *b)
 {
-    es_free(b->failed_names);
     es_free(b);
 }
 

@@ -292,7 +292,7 @@ struct range {
     struct pending *pending, *flying;
     size_t pending_count, pending_cap, flying_count, flying_cap;
     struct es_event *flying_events;
-    bool commit_in_flight, rebuilding;
+    bool commit_in_flight;
     int64_t last_mark_ms;
     int64_t last_ex_ms;
     char trouble[256]; /* why the range was paused by the core; "" none */
@@ -379,7 +379,6 @@ void range_watch_end(struct range *r);
 
 /* ---- bring.c */
 struct bring_request {
-    struct es_reply *reply;
     const char *file, *name, *accel; /* name, accel: NULL for the default */
     int teams;
     void (*done)(struct range *r, int status, const struct es_err *err, void *arg);

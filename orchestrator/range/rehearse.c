@@ -29,7 +29,6 @@ struct rehearsal {
     struct es_range_core *core;
     struct range *range;
     struct es_reply *reply;
-    struct es_list link; /* unused while running; keeps the object found by its range */
     bool keep;
     enum stage stage;
     uv_timer_t poll;
