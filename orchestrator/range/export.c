@@ -90,6 +90,8 @@ static void on_gone(struct es_reply *reply)
         send_lines(x);
 }
 
+static const char event_line[] = "{\"pos\":";
+
 static int write_line(void *ctx, const char *line, size_t len)
 {
     struct ledger_export *x = ctx;
@@ -97,6 +99,9 @@ static int write_line(void *ctx, const char *line, size_t len)
         len--;
     uint32_t size = (uint32_t)len;
     ES_ASSERT(len <= LINE_MAX_BYTES);
+    /* The head has moved on when all lines are out. */
+    x->events += len > sizeof event_line - 1 &&
+                 memcmp(line, event_line, sizeof event_line - 1) == 0;
     return fwrite(&size, sizeof size, 1, x->lines) == 1 &&
                    fwrite(line, 1, len, x->lines) == len
                ? 0
@@ -124,7 +129,6 @@ static void export_after(struct job *job)
     struct ledger_export *x = job->arg;
     struct range *r = x->range;
     x->range = NULL;
-    x->events = es_store_head(r->store);
     r->readers--;
     r->open_handles--;
     if (r->phase == R_LEAVING)
