@@ -85,8 +85,14 @@ static void sign(struct range *r)
     char key[PATH_BYTES + 16];
     struct es_err err = {0};
     es_str_printf(key, sizeof key, "%s/ledger.key", r->core->state_dir);
-    if (es_store_sign(r->store, key, &err) != 0)
+    bool is_signed = es_store_sign(r->store, key, &err) == 0;
+    if (!is_signed)
         es_log_error("range %s: the ledger's head is not signed: %s", r->name, err.msg);
+    struct es_reply *reply = r->sign_reply;
+    r->sign_reply = NULL;
+    if (reply != NULL)
+        reply->done(reply, json_pack("{s:o, s:b}", "clock", clock_json(r), "signed",
+                                     (int)is_signed));
 }
 
 static void on_clock(void *arg, int status, const struct es_err *err, int64_t pos)
@@ -95,12 +101,12 @@ static void on_clock(void *arg, int status, const struct es_err *err, int64_t po
     (void)pos;
     if (status != 0)
         call->reply->fail(call->reply, err);
-    else {
-        if (call->stop)
-            call->range->sign_wanted = true;
+    else if (call->stop) {
+        call->range->sign_wanted = true;
+        call->range->sign_reply = call->reply;
+    } else
         call->reply->done(call->reply,
                           json_pack("{s:o}", "clock", clock_json(call->range)));
-    }
     es_free(call);
 }
 
@@ -239,20 +245,12 @@ void es_range_call_score_explain(struct es_range_core *core, const json_t *param
                                  "reasons", reasons));
 }
 
-void es_range_call_rescore(struct es_range_core *core, const json_t *params,
-                           struct es_reply *reply)
+static void rescore(struct range *r, struct es_reply *reply)
 {
-    struct range *r = scored_range_of(core, params, reply);
     struct es_score *fold = NULL;
     struct es_err err = {0};
     char digest[65], live[65];
     int64_t events = 0;
-    if (r == NULL)
-        return;
-    if (!range_quiet(r)) {
-        reply_fail_new(reply, ES_EBUSY, "events are on their way to the disc; repeat it");
-        return;
-    }
     range_advance(r);
     if (range_refold(r, &fold, &events, &err) != 0) {
         reply->fail(reply, &err);
@@ -271,6 +269,59 @@ void es_range_call_rescore(struct es_range_core *core, const json_t *params,
                 json_pack("{s:I, s:s, s:s, s:b, s:o}", "events", (json_int_t)events,
                           "digest", digest, "live_digest", live, "equal",
                           (int)es_str_eq(digest, live), "teams", teams));
+}
+
+/* Between two commits the ledger and the live fold stand at the same event. */
+struct rescore_wait {
+    struct es_list link;
+    struct es_reply *reply;
+};
+
+static struct es_reply *end_wait(struct rescore_wait *wait)
+{
+    struct es_reply *reply = wait->reply;
+    es_list_remove(&wait->link);
+    es_free(wait);
+    reply->on_gone = NULL;
+    return reply;
+}
+
+static void on_waiter_gone(struct es_reply *reply)
+{
+    end_wait(reply->callee);
+    reply->done(reply, json_object());
+}
+
+void range_rescore_waiting(struct range *r)
+{
+    ES_LIST_EACH (pos, tmp, &r->rescores) {
+        struct es_reply *reply = end_wait(ES_CONTAINER(pos, struct rescore_wait, link));
+        if (r->phase == R_LEAVING)
+            reply_fail_new(reply, ES_ECANCELED, "range %s is being taken down", r->name);
+        else
+            rescore(r, reply);
+    }
+}
+
+void es_range_call_rescore(struct es_range_core *core, const json_t *params,
+                           struct es_reply *reply)
+{
+    struct range *r = scored_range_of(core, params, reply);
+    if (r == NULL)
+        return;
+    if (!r->commit_in_flight) {
+        rescore(r, reply);
+        return;
+    }
+    struct rescore_wait *wait = es_calloc(1, sizeof *wait);
+    if (wait == NULL) {
+        reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
+        return;
+    }
+    wait->reply = reply;
+    reply->callee = wait;
+    reply->on_gone = on_waiter_gone;
+    es_list_push(&r->rescores, &wait->link);
 }
 
 /* ---------------------------------------------------------------- corrections */

@@ -304,13 +304,14 @@ struct range {
 
     uv_timer_t tick, watch_timer;
     int open_handles;
-    struct es_list watchers;
+    struct es_list watchers, rescores;
     bool dirty;
     json_t *news; /* changes since the last snapshot, capped */
 
     struct bring *bring;
     struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
+    struct es_reply *sign_reply; /* who stopped, and waits for the signature */
     bool
         held_back; /* the ledger was lost: nothing is acknowledged until the clock runs */
     bool unlisted; /* restored; which of its machines run is not known yet */
@@ -348,6 +349,8 @@ int range_event(struct range *r, const struct es_event *event, char *text,
 int range_event_refused(const struct range *r, int rc, struct es_err *err); /* says why */
 void range_flush(struct range *r);
 void range_mark(struct range *r); /* stores the clock with an empty batch */
+/* Answers who waits for `rescore` while no commit is in flight; at the range's end, too. */
+void range_rescore_waiting(struct range *r);
 int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,
                  struct es_err *err);
 void range_advance(

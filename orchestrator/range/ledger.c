@@ -310,6 +310,8 @@ static void on_lost_ledger(struct range *r, int status, const struct es_err *err
     forget_unacked(r);
     refuse_all(r, status, err);
     r->commit_in_flight = false;
+    range_rescore_waiting(r);
+    range_sign_if_stopped(r);
     if (r->phase == R_LEAVING)
         range_close(r, NULL, NULL);
 }
@@ -380,6 +382,7 @@ static void on_commit(void *ctx, int status, const struct es_err *commit_err)
     if (r->held_back && r->clock.state != ES_CLOCK_PAUSED)
         take_again(r);
     ack_machines(r);
+    range_rescore_waiting(r);
     range_flush(r);
     range_advance(r);
     range_sign_if_stopped(r);

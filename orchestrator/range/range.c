@@ -103,6 +103,7 @@ static int create(struct es_range_core *core, const char *name,
     r->team_count = team_count;
     r->scenario = scenario;
     es_list_init(&r->watchers);
+    es_list_init(&r->rescores);
     es_clock_init(&r->clock);
     es_str_printf(r->accel, sizeof r->accel, "%s", core->accel);
     es_str_printf(r->name, sizeof r->name, "%s", name);
@@ -243,6 +244,7 @@ void range_close(struct range *r, void (*on_gone)(void *arg), void *arg)
         r->phase = R_LEAVING;
         range_watch_end(r);
         bring_cancel(r);
+        range_rescore_waiting(r);
         for (size_t i = 0; i < r->machine_count; i++)
             machine_close(&r->machines[i]);
         rehearse_cancel(r);
