@@ -42,6 +42,7 @@
     X(force,   NULL,     "build even when it is cached")                                   \
     X(packages, "A,B",   "extra Debian packages; they make a derived image")               \
     X(keep,    NULL,     "leave the range running afterwards")                             \
+    X(patience, "TIME",  "wait this much longer than conditions need for what does not come (default 1m30s)") \
     X(points,  "N",      "how many points; may be negative")                               \
     X(met,     "yes|no", "what the objective is to be")                                    \
     X(from,    "TIME",   "from this exercise time, for example 12m30s")                    \

@@ -304,7 +304,10 @@ static void print_problems(const json_t *certificate)
 int run_rehearse(struct cli *cli, struct es_err *err)
 {
     char path[PATH_MAX];
+    int64_t patience_ms = -1;
     int rc = check_accel(cli, err);
+    if (rc == 0)
+        rc = option_duration(cli, OPT_patience, &patience_ms, err);
     if (rc == 0)
         rc = check_scenario(cli, cli->args[0], err);
     if (rc == 0)
@@ -314,6 +317,8 @@ int run_rehearse(struct cli *cli, struct es_err *err)
     json_t *params =
         json_pack("{s:s, s:b}", "file", path, "keep", cli->opt[OPT_keep] != NULL);
     params_text(params, "accel", cli->opt[OPT_accel]);
+    if (patience_ms >= 0)
+        json_object_set_new(params, "patience_ms", json_integer(patience_ms));
     json_t *result = NULL;
     if (params == NULL)
         return es_err_nomem(err);

@@ -136,7 +136,7 @@ const struct cli_command cli_commands[] = {
      "solutions, sees each condition both ways and writes a certificate. Exit code 1 names\n"
      "what is not proved.",
      "enshu rehearse scenarios/city-hall",
-     "accel keep" CORE, 1, 1, false, run_rehearse},
+     "accel keep patience" CORE, 1, 1, false, run_rehearse},
     {"down", "[RANGE]", "take a range down",
      "Removes its machines, networks and disks; the ledger is kept.",
      "enshu down\nenshu down monday",

@@ -23,6 +23,7 @@ static const char *const stage_names[] = {"up",    "baseline", "sabotage", "rese
 
 struct seen {
     int64_t pass_ex_ms, fail_ex_ms; /* -1 */
+    bool named;                     /* as a problem: not waited for again */
 };
 
 struct rehearsal {
@@ -36,7 +37,7 @@ struct rehearsal {
     size_t solution, step; /* of sabotage or of the solution in hand */
     size_t resets;
     bool step_running, step_done;
-    uint64_t began_ms, stage_began_ms, deadline_ms;
+    uint64_t began_ms, stage_began_ms, deadline_ms, patience_ms;
     json_t *problems, *timings;
     char path[PATH_BYTES + 128];
     json_t *certificate;
@@ -113,7 +114,7 @@ static void set_deadline(struct rehearsal *h)
         int64_t need = need_ms(h, (int)c);
         longest = need > longest ? need : longest;
     }
-    h->deadline_ms = uv_now(h->core->loop) + PATIENCE_MS + (uint64_t)longest;
+    h->deadline_ms = uv_now(h->core->loop) + h->patience_ms + (uint64_t)longest;
 }
 
 static bool late(const struct rehearsal *h)
@@ -221,6 +222,7 @@ static bool step_proved(struct rehearsal *h, const struct es_solution_step *step
                           step->pos.file, step->pos.line, es_outcome_name(wanted),
                           es_outcome_name(outcome));
             problem(h, h->range->scenario->conditions[step->proves[i]].name, text);
+            h->seen[step->proves[i]].named = true;
         }
     }
     return all;
@@ -279,7 +281,7 @@ static bool settled(struct rehearsal *h, bool complain)
     for (size_t c = 0; c < s->conditions_count; c++) {
         bool looks = s->conditions[c].kind == ES_COND_PROBE;
         bool pass = h->seen[c].pass_ex_ms >= 0, fail = h->seen[c].fail_ex_ms >= 0;
-        if (pass && (fail || !looks))
+        if ((pass && (fail || !looks)) || h->seen[c].named)
             continue;
         all = false;
         if (complain)
@@ -541,7 +543,7 @@ static void on_up(struct range *r, int status, const struct es_err *up_err, void
         return;
     }
     for (size_t c = 0; c < r->scenario->conditions_count; c++)
-        h->seen[c] = (struct seen){-1, -1};
+        h->seen[c] = (struct seen){-1, -1, false};
     r->rehearsal = h;
     r->rehearsal_busy = true;
     r->on_change = on_change;
@@ -566,6 +568,13 @@ void es_range_call_rehearse(struct es_range_core *core, const json_t *params,
                             struct es_reply *reply)
 {
     const char *accel = json_string_value(json_object_get(params, "accel"));
+    const json_t *patience = json_object_get(params, "patience_ms");
+    json_int_t patience_ms =
+        patience != NULL ? json_integer_value(patience) : PATIENCE_MS;
+    if (patience_ms < 0 || patience_ms > 24 * 3600 * 1000) {
+        reply_fail_new(reply, ES_EINVAL, "the patience is at most 24 hours");
+        return;
+    }
     struct rehearsal *h = es_calloc(1, sizeof *h);
     if (h == NULL) {
         reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
@@ -573,6 +582,7 @@ void es_range_call_rehearse(struct es_range_core *core, const json_t *params,
     }
     h->core = core;
     h->reply = reply;
+    h->patience_ms = (uint64_t)patience_ms;
     h->keep = json_is_true(json_object_get(params, "keep"));
     h->problems = json_array();
     h->timings = json_array();

@@ -28,7 +28,7 @@
     X("correct",       correct,       CALL,   "range:string! what:string! team:int subject:string points:int met:bool from_ms:int to_ms:int reason:string! by:string", "{pos}") \
     X("ledger.export", ledger_export, STREAM, "range:string!",                                                     "progress {line}; {events}") \
     X("ledger.verify", ledger_verify, CALL,   "range:string!",                                                     "{events, batches, chain_ok, signed, signature_ok, head}") \
-    X("rehearse",      rehearse,      STREAM, "file:string! accel:string keep:bool",                               "{certificate, proved, path}") \
+    X("rehearse",      rehearse,      STREAM, "file:string! accel:string keep:bool patience_ms:int",                               "{certificate, proved, path}") \
     X("down",          down,          STREAM, "range:string!",                                                     "{removed}") \
     X("gc",            gc,            STREAM, "",                                                                  "{removed: [names]}") \
     X("shutdown",      shutdown,      CALL,   "",                                                                  "{}; the core ends, machines go on")
