@@ -378,7 +378,7 @@ static int load_copy(struct es_range_core *core, const char *name,
         return es_err_set(err, rc, "the state folder's path is too long");
     rc = files_remove(AT_FDCWD, folder, err);
     if (rc == 0)
-        rc = files_copy(original->dir, folder, err);
+        rc = files_copy(original->dir, folder, core->state_dir, err);
     return rc == 0 ? load_file(file, ret_copy, err) : rc;
 }
 

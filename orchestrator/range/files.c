@@ -42,6 +42,8 @@ int files_remove(int parent, const char *name, struct es_err *err)
 struct copy {
     int64_t bytes;
     int files;
+    dev_t skip_dev; /* a folder that is left out: the core's own, when it lies inside */
+    ino_t skip_ino;
 };
 
 static int copy_file(const char *from, const char *to, const struct stat *st,
@@ -104,6 +106,8 @@ static int copy_entry(struct copy *copy, const char *from, const char *to, int d
     if (depth > COPY_DEPTH_MAX)
         return es_err_set(err, ES_ELIMIT, "%s lies more than %d folders deep", from,
                           COPY_DEPTH_MAX);
+    if (S_ISDIR(st.st_mode) && st.st_dev == copy->skip_dev && st.st_ino == copy->skip_ino)
+        return 0;
     if (S_ISDIR(st.st_mode))
         return copy_folder(copy, from, to, depth, err);
     if (!S_ISREG(st.st_mode))
@@ -191,8 +195,13 @@ int files_bundle(const struct es_scenario *scenario, struct es_store *store,
     return rc;
 }
 
-int files_copy(const char *from, const char *to, struct es_err *err)
+int files_copy(const char *from, const char *to, const char *skip, struct es_err *err)
 {
     struct copy copy = {0};
+    struct stat st;
+    if (stat(skip, &st) == 0) {
+        copy.skip_dev = st.st_dev;
+        copy.skip_ino = st.st_ino;
+    }
     return copy_entry(&copy, from, to, 0, err);
 }

@@ -397,7 +397,7 @@ void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err
 
 /* ---- files.c; both block */
 int files_remove(int parent, const char *name, struct es_err *err); /* as unlinkat */
-int files_copy(const char *from, const char *to, struct es_err *err);
+int files_copy(const char *from, const char *to, const char *skip, struct es_err *err);
 /* Puts every file of a scenario's folder into the ledger as "scenario/NAME": a ledger can
  * be scored anew wherever it is. */
 int files_bundle(const struct es_scenario *scenario, struct es_store *store,
