@@ -502,6 +502,52 @@ START_TEST(a_rehearsal_proves_a_scenario)
 }
 END_TEST
 
+/* A solution that does nothing, and an objective that is met before anyone did a thing.
+ * Its range is kept for the next test. */
+START_TEST(a_rehearsal_fails_loudly)
+{
+    exercise.range = "rehearsal";
+    await_shell("cp -R %s/scenarios/hello %s/broken && sed -i -e 's|run: rm -f "
+                "/tmp/.miner|run: \"true\"|' -e 's|^objectives:|&\\n  given: {when: "
+                "site-up, points: 10}|' %s/broken/scenario.yaml",
+                exercise.top, exercise.dir, exercise.dir);
+    ck_assert_int_eq(
+        exercise_try("rehearse %s/broken --keep --patience 10s", exercise.dir), 1);
+    ck_assert_msg(strstr(exercise_out, "NOT proved") != NULL, "%s", exercise_out);
+    ck_assert_msg(strstr(exercise_out, "miner-gone") != NULL, "%s", exercise_out);
+    ck_assert_msg(strstr(exercise_out, "given") != NULL, "%s", exercise_out);
+    ck_assert_ptr_null(strstr(exercise_out, "site-up: "));
+}
+END_TEST
+
+/* What the last rehearsal kept, after its folder was lost. */
+START_TEST(gc_takes_leftovers_and_nothing_else)
+{
+    exercise.range = "rehearsal";
+    pid_t qemu = exercise_qemu("t01-box");
+    exercise_core_kill();
+    await_shell("rm -rf %s/ranges/rehearsal", exercise.state);
+    await_shell("printf \"<domain type='qemu'><name>foreign</name><memory "
+                "unit='MiB'>16</memory><os><type>hvm</type></os></domain>\" >%s/d.xml",
+                exercise.dir);
+    exercise_virsh("create --paused %s/d.xml", exercise.dir);
+    await_shell("printf \"<network><name>foreign</name><bridge "
+                "name='foreign0'/></network>\" >%s/n.xml",
+                exercise.dir);
+    exercise_virsh("net-create %s/n.xml", exercise.dir);
+    exercise_core_start();
+
+    exercise_do("gc");
+    ck_assert_msg(strstr(exercise_out, "removed rehearsal") != NULL, "%s", exercise_out);
+    await_gone(qemu);
+    assert_only("foreign");
+    exercise_virsh("destroy foreign");
+    exercise_virsh("net-destroy foreign");
+    exercise_do("gc");
+    ck_assert_ptr_nonnull(strstr(exercise_out, "nothing was left over"));
+}
+END_TEST
+
 START_TEST(the_end_leaves_no_process_and_no_socket)
 {
     exercise_core_stop();
@@ -539,6 +585,8 @@ Suite *exercise_suite(void)
     tcase_add_test(tc, the_stop_signs);
     tcase_add_test(tc, down_leaves_nothing);
     tcase_add_test(tc, a_rehearsal_proves_a_scenario);
+    tcase_add_test(tc, a_rehearsal_fails_loudly);
+    tcase_add_test(tc, gc_takes_leftovers_and_nothing_else);
     tcase_add_test(tc, the_end_leaves_no_process_and_no_socket);
     suite_add_tcase(suite, tc);
     return suite;
