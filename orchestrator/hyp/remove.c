@@ -109,11 +109,17 @@ static int remove_networks(virConnectPtr conn, const char *range, struct es_err 
     return status;
 }
 
-static int remove_volumes(virStoragePoolPtr pool, const char *name, struct es_err *err)
+static int remove_volumes(virStoragePoolPtr pool, const char *name, int *active,
+                          struct es_err *err)
 {
     virStorageVolPtr *vols = NULL;
     int status, count = 0;
     ES_HYP_TRY(status, err, "refresh pool", name, -1, virStoragePoolRefresh(pool, 0));
+    if (status != 0 && es_hyp_last_code() == VIR_ERR_SYSTEM_ERROR &&
+        virStoragePoolIsActive(pool) != 1) {
+        *active = 0; /* its folder is gone, and libvirt has stopped it */
+        return 0;
+    }
     if (status == 0)
         ES_HYP_TRY(status, err, "list the volumes of pool", name, -1,
                    count = virStoragePoolListAllVolumes(pool, &vols, 0));
@@ -147,10 +153,12 @@ static int remove_pool(virConnectPtr conn, const char *range, struct es_err *err
     }
     ES_HYP_TRY(rc, err, "look at pool", name, -1, active = virStoragePoolIsActive(pool));
     if (rc == 0 && active == 1)
-        rc = remove_volumes(pool, name, err);
+        rc = remove_volumes(pool, name, &active, err);
     if (rc == 0)
         ES_HYP_TRY(rc, err, "look at pool", name, -1,
                    persistent = virStoragePoolIsPersistent(pool));
+    if (rc != 0 && es_hyp_last_code() == VIR_ERR_NO_STORAGE_POOL)
+        rc = 0; /* a transient one went with its folder */
     if (rc == 0 && active == 1)
         ES_HYP_TRY(rc, err, "stop pool", name, -1, virStoragePoolDestroy(pool));
     if (rc == 0 && persistent == 1)
