@@ -170,7 +170,7 @@ static const struct key node_keys[] = {
     KEY("disk", T_SIZE, es_node, disk_bytes, .min = MIB(1), .max = MIB(16777216), .fallback = "as the image's", .doc = "size of its disk"),
     KEY("scope", T_CUSTOM, es_node, scope, SCOPE_WORDS, .fallback = "team", .doc = "`team`: one for each team; `range`: one for all, only on range networks"),
     KEY("hidden", T_BOOL, es_node, hidden, .fallback = "false", .doc = "not on the trainees' map, no console; what it says is trusted"),
-    KEY("lifetime", T_CHOICE_BOOL, es_node, programme, WORDS("exercise", "programme"), .fallback = "exercise", .doc = "`programme`: keeps its disk, for courses over months"),
+    KEY("lifetime", T_CHOICE_BOOL, es_node, programme, WORDS("exercise"), .later = (const char *const[]){"programme", NULL}, .fallback = "exercise", .doc = "how long its disk lives"),
     LIST("accounts", T_LIST, es_node, accounts, account_count, .shape = &account_shape, .max = 100, .doc = "users with their passwords"),
     OWN("setup", bind_setup, "{\"type\":\"array\",\"items\":#step}", .doc = "steps run once, on the mould, which has no team: generated passwords, `${team.*}` and `${random.*}` are errors"),
     OWN("personalise", bind_personalise, "{\"type\":\"array\",\"items\":#step}", .doc = "steps run for each team after each start"),
