@@ -333,7 +333,7 @@ static void enter(struct rehearsal *h, enum stage stage)
                                        "resetting the team",
                                        "solving",
                                        "waiting for what is left",
-                                       ""};
+                                       "taking it down"};
     tell(h, says[stage]);
     if (h->range != NULL && stage != S_DOWN)
         set_deadline(h);
