@@ -323,6 +323,10 @@ static int fill(struct es_range_core *core, const struct es_range_config *config
                           core->accel);
     core->accel_forced = config->accel != NULL;
     core->embedded = config->uri == NULL;
+    /* The nest keeps a folder in which QEMU's sockets are open to its caller, whoever that is. */
+    if (es_str_printf(core->channel_dir, sizeof core->channel_dir, "%s/%s",
+                      core->state_dir, core->embedded ? "run" : "s") != 0)
+        return es_err_set(err, ES_ELIMIT, "the state folder's path is too long");
     return make_state(core, err);
 }
 

@@ -172,11 +172,10 @@ static bool is_channel(const struct es_range_core *core, const char *path)
 /* Channel sockets of machines that no range of this core has. */
 static void gc_sockets(const struct es_range_core *core)
 {
-    char folder[PATH_BYTES + 16], path[PATH_BYTES + 300];
-    es_str_printf(folder, sizeof folder, "%s/s", core->state_dir);
-    DIR *dir = opendir(folder);
+    char path[PATH_BYTES + 300];
+    DIR *dir = opendir(core->channel_dir);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        es_str_printf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        es_str_printf(path, sizeof path, "%s/%s", core->channel_dir, entry->d_name);
         if (entry->d_name[0] != '.' && !is_channel(core, path) && unlink(path) != 0)
             es_log_warn("cannot remove %s: %s", path, strerror(errno));
     }

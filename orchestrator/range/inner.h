@@ -63,7 +63,8 @@ struct es_range_core {
     char state_dir[PATH_BYTES], recipes_dir[PATH_BYTES], agent_path[PATH_BYTES],
         nest_path[PATH_BYTES];
     char uri[PATH_BYTES];
-    char accel[8]; /* "kvm", "tcg"; "" until found out */
+    char channel_dir[PATH_BYTES]; /* where QEMU listens for the agents' links */
+    char accel[8];                /* "kvm", "tcg"; "" until found out */
     bool embedded, accel_forced;
     char boot_id[37];
     struct es_hyp *hyp;

@@ -43,8 +43,8 @@ int machine_init(struct machine *m, struct range *range, int index, struct es_er
     rc |= es_str_printf(m->serial_log, sizeof m->serial_log, "%s/log/%s.log", range->dir,
                         plan->name);
     /* Short on purpose: a socket address holds 107 bytes. */
-    rc |= es_str_printf(m->channel, sizeof m->channel, "%s/s/%.8s.%d",
-                        range->core->state_dir, range->plan->machines[0].uuid, index);
+    rc |= es_str_printf(m->channel, sizeof m->channel, "%s/%.8s.%d",
+                        range->core->channel_dir, range->plan->machines[0].uuid, index);
     if (rc != 0)
         return es_err_set(err, ES_ELIMIT,
                           "%s: the state folder's path is too long; choose a shorter one",
