@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 0 > /proc/sys/net/ipv4/ip_forward
