@@ -152,7 +152,8 @@ int command_exec(struct options *options, struct es_err *err)
     if (rc != 0)
         return rc;
     char uri[256]; /* so that virsh finds this daemon */
-    es_str_printf(uri, sizeof uri, "qemu:///system?socket=%s/sock/libvirt-sock", nest.dir);
+    es_str_printf(uri, sizeof uri, "qemu:///system?socket=%s/sock/libvirt-sock",
+                  nest.dir);
     setenv("LIBVIRT_DEFAULT_URI", uri, 0);
     execvp(options->command[0], options->command);
     return es_err_set(err, ES_ENOENT, "cannot run %s: %s", options->command[0],
