@@ -24,6 +24,19 @@ static void run_now(struct es_agent *agent, struct es_task *task, es_op_run *run
     es_session_finish(task, evidence, false, rc == 0 ? NULL : &err, es_probe_now_ms());
 }
 
+/* What runs on in one copy after another would be told to the core of each. */
+static void quiet(struct es_agent *agent, struct es_task *task)
+{
+    struct es_err err = {0};
+    if (agent->session.running_count == 1) {
+        es_job_work(agent, task, es_op_quiet);
+        return;
+    }
+    es_err_set(&err, ES_EBUSY, "quiet: %d other requests are running",
+               agent->session.running_count - 1);
+    es_session_finish(task, NULL, false, &err, es_probe_now_ms());
+}
+
 static void on_start(void *ctx, struct es_task *task)
 {
     struct es_agent *agent = ctx;
@@ -42,6 +55,9 @@ static void on_start(void *ctx, struct es_task *task)
         break;
     case ES_OP_PERSONALISE:
         es_job_work(agent, task, es_op_personalise);
+        break;
+    case ES_OP_QUIET:
+        quiet(agent, task);
         break;
     case ES_OP_POWER:
         es_job_work(agent, task, es_op_power);

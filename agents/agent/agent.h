@@ -69,6 +69,6 @@ void es_jobs_resume(struct es_agent *agent);
 void es_jobs_kill(struct es_agent *agent);
 
 /* ---- op_*.c: NULL evidence and the error, or evidence (given) ---- */
-es_op_run es_op_put, es_op_get, es_op_personalise, es_op_power;
+es_op_run es_op_put, es_op_get, es_op_personalise, es_op_quiet, es_op_power;
 
 #endif

@@ -133,6 +133,39 @@ static void refuse(struct es_session *session, int64_t id, const char *code,
     conclude(session, &result, ES_WIRE_LINE_MAX, false);
 }
 
+/* Every result and every id, but for the ids of what runs beside `except`. */
+static void forget(struct es_session *session, const struct es_task *except)
+{
+    es_held_finish(&session->held);
+    es_held_init(&session->held);
+    session->seen_count = 0;
+    ES_LIST_EACH (pos, tmp, &session->running)
+        if (task_of(pos) != except)
+            session->seen[session->seen_count++] = task_of(pos)->request.id;
+}
+
+/* Copies of one guest share ids, results and epoch until each is personalised. */
+static void begin_epoch(struct es_session *session, const char *epoch)
+{
+    ES_ASSERT(strlen(epoch) == sizeof session->epoch - 1);
+    memcpy(session->epoch, epoch, sizeof session->epoch);
+    session->seq = 0;
+    forget(session, NULL);
+}
+
+/* Concludes a task that did what it was to do, for ops that change the session itself. */
+static void conclude_done(struct es_task *task, struct es_result *result)
+{
+    struct es_session *session = task->session;
+    const char *epoch = json_string_value(json_object_get(result->evidence, "epoch"));
+    bool quiet = task->request.op == ES_OP_QUIET;
+    if (task->request.op == ES_OP_PERSONALISE && epoch != NULL)
+        begin_epoch(session, epoch);
+    conclude(session, result, es_session_max_bytes(task), !quiet);
+    if (quiet)
+        forget(session, task);
+}
+
 void es_session_finish(struct es_task *task, json_t *evidence, bool whole,
                        const struct es_err *err, int64_t now_ms)
 {
@@ -150,7 +183,10 @@ void es_session_finish(struct es_task *task, json_t *evidence, bool whole,
                                                      : "cancelled by the core");
     else if (evidence == NULL)
         fail(&result, es_probe_error_code(err->code), err->msg);
-    conclude(session, &result, es_session_max_bytes(task), true);
+    if (result.ok)
+        conclude_done(task, &result);
+    else
+        conclude(session, &result, es_session_max_bytes(task), true);
     json_decref(evidence);
     if (task->running)
         session->running_count--;

@@ -5,7 +5,10 @@
  * A task: QUEUED -> RUNNING -> its result is held -> acknowledged. At most
  * ES_SESSION_RUNNING_MAX run at once. A sync drops the queued ones (the core sends them
  * again), leaves the running ones alone and sends what is held again. A task's id counts as
- * seen from its start on; seen ids are not run again. */
+ * seen from its start on; seen ids are not run again.
+ *
+ * A personalisation that names an epoch makes the session another one: it begins with that
+ * result. A quieting ends with a session that remembers nothing but its epoch. */
 #ifndef ENSHU_AGENT_SESSION_H
 #define ENSHU_AGENT_SESSION_H
 

@@ -86,8 +86,7 @@ int es_etc_write(const char *root, const char *path, const void *data, size_t le
         return failed(err, "cannot be written", path, errno);
     bool good = write_all(fd, data, len) &&
                 fchmod(fd, old ? st.st_mode & 07777 : mode) == 0 &&
-                (!old || fchown(fd, st.st_uid, st.st_gid) == 0 || geteuid() != 0) &&
-                fsync(fd) == 0;
+                (!old || fchown(fd, st.st_uid, st.st_gid) == 0 || geteuid() != 0);
     int code = errno;
     good = close(fd) == 0 && good;
     if (good && rename(beside, full) == 0)

@@ -3,7 +3,8 @@
  *
  * `root` stands before every path ("" for the real system). Files are read whole, up to
  * ES_ETC_FILE_MAX bytes; lines that are not of the file's form are passed over. Writers
- * write beside and rename, keeping mode and owner. */
+ * write beside and rename, keeping mode and owner; they do not wait for the disk: what is
+ * written is written again at the agent's next start. */
 #ifndef ENSHU_PROBE_ETC_H
 #define ENSHU_PROBE_ETC_H
 

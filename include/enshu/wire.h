@@ -21,7 +21,9 @@
  * an earlier connection; the core discards it without a strike, the agent drops partial
  * input and requests not started. After the hello the agent sends every result it holds
  * (not acknowledged) again, oldest first, then new ones; seq rises by one and never
- * restarts within an epoch. The epoch is 16 hex digits, new when the agent starts.
+ * restarts within an epoch. The epoch is 16 hex digits, new when the agent starts and when
+ * a fork of a running guest is personalised: the result of that is the first of the new
+ * epoch, and what the agent held or knew in the old one is forgotten.
  * An id the agent has seen in its epoch (finished or running) is not run again: a
  * finished one that is still held is sent again, a running one goes on.
  *
@@ -35,12 +37,20 @@
  *                 "owner": "user:group"?, "mtime_s": N?} -> {"size": N}
  *                written beside and renamed into place at `last`
  *   get          {"path", "off", "max"} -> {"data": B64, "size": N, "eof": B}
- *   personalise  {"hostname", "machine_id", "random": B64, "time_us", "gateway": S?,
- *                 "dns": S?, "nics": [{"mac", "address", "prefix"}],
- *                 "hosts": [[ADDRESS, NAME]...],
+ *   personalise  {"random": B64, "time_us", "hostname", "machine_id", "nics": [{"mac",
+ *                 "address", "prefix", "name": S?}], "gateway": S?, "dns": S?,
+ *                 "forward": B, "hosts": [[ADDRESS, NAME]...],
  *                 "accounts": [{"user", "hash", "create": B}],
- *                 "files": [{"path", "mode", "data": B64}]}
- *                -> {"done": [S...]}; safe to repeat
+ *                 "files": [{"path", "mode", "data": B64}],
+ *                 "host_keys": [{"type", "private": S, "public": S}],
+ *                 "restart": [SERVICE...], "fork": B}
+ *                -> {"done": [S...], "epoch": S?}; safe to repeat. A fork answers with the
+ *                epoch it begins.
+ *   quiet        {} -> {"timers": [S...]}; safe to repeat. The guest is about to be frozen
+ *                and continued as many copies: file systems synced, timers that go by the
+ *                clock stopped until the next personalise, everything of the session but
+ *                its epoch forgotten. Its result is not held. Refused ("failed") while
+ *                other requests run.
  *   power        {"do": "off" | "reboot"} -> {}; file systems synced first
  *   cancel       {"target": ID} -> {"found": B}
  * Numbers are integers; ids, seqs and times lie within 0 … 2^53-1; nonces (at
@@ -77,7 +87,7 @@
 /* clang-format off */
 #define ES_WIRE_OP_MAP(X) \
     X(PROBE, "probe") X(EXEC, "exec") X(PUT, "put") X(GET, "get") X(PERSONALISE, "personalise") \
-    X(POWER, "power") X(CANCEL, "cancel")
+    X(QUIET, "quiet") X(POWER, "power") X(CANCEL, "cancel")
 /* clang-format on */
 enum es_wire_op {
 #define X(name, word) ES_OP_##name,

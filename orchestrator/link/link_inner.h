@@ -85,7 +85,8 @@ void es_link_came_up(struct es_link *link, const struct es_hello *hello);
 void es_link_requests_finish(struct es_link *link);
 void es_link_requests_renew(struct es_link *link); /* all are to be written again */
 void es_link_requests_lost(struct es_link *link);  /* ends those of another epoch */
-/* The result's request is answered; false when it is of no request in flight. */
+/* The result's request is answered, if it is in flight. Whether it was one that may begin
+ * an epoch. */
 bool es_link_requests_answer(struct es_link *link, int64_t id);
 /* Whether a chunk belongs to a request in flight and is not a repetition. */
 bool es_link_requests_part(struct es_link *link, int64_t id, int64_t part_no);

@@ -67,11 +67,15 @@ static void handle_result(struct es_link *link, const struct es_result *result)
     bool foreign = strcmp(result->epoch, link->hello.epoch) != 0 &&
                    strcmp(result->epoch, link->foreign) != 0;
     link->result_ms = uv_now(link->loop);
-    es_link_requests_answer(link, result->id);
-    if (foreign)
+    bool begins = es_link_requests_answer(link, result->id) && result->ok && foreign;
+    if (begins)
+        memcpy(link->hello.epoch, result->epoch, sizeof link->hello.epoch);
+    else if (foreign)
         memcpy(link->foreign, result->epoch, sizeof link->foreign);
     link->events->on_result(link->ctx, link, result);
-    if (foreign && es_link_alive(link))
+    if (begins)
+        es_link_requests_lost(link);
+    else if (foreign && es_link_alive(link))
         drop(link, ES_ESTATE, "the agent was restarted", "");
 }
 

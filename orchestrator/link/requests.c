@@ -122,10 +122,13 @@ void es_link_on_due(uv_timer_t *timer)
     }
 }
 
+/* A personalisation may begin an epoch itself, and its result wait behind the hello that
+ * tells of it: it is asked again, and an agent that has not done it does it. */
 static struct flight *first_of_another_epoch(struct es_link *link)
 {
     ES_LIST_EACH (node, tmp, &link->requests)
         if (flight_of(node)->epoch[0] != '\0' &&
+            flight_of(node)->request.op != ES_OP_PERSONALISE &&
             strcmp(flight_of(node)->epoch, link->hello.epoch) != 0)
             return flight_of(node);
     return NULL;
@@ -143,9 +146,10 @@ void es_link_requests_lost(struct es_link *link)
 bool es_link_requests_answer(struct es_link *link, int64_t id)
 {
     struct flight *flight = find(link, id);
+    bool begins = flight != NULL && flight->request.op == ES_OP_PERSONALISE;
     if (flight != NULL)
         forget(link, flight);
-    return flight != NULL;
+    return begins;
 }
 
 bool es_link_requests_part(struct es_link *link, int64_t id, int64_t part_no)

@@ -367,6 +367,51 @@ START_TEST(an_agent_restarted_behind_an_open_socket)
 }
 END_TEST
 
+static void send_fork(int64_t id)
+{
+    struct es_request request = {.id = id, .op = ES_OP_PERSONALISE, .deadline_ms = 60000};
+    request.args = json_pack("{s:b}", "fork", 1);
+    ck_assert_int_eq(es_link_send(link_, &request, NULL), 0);
+}
+
+START_TEST(a_fork_begins_an_epoch_with_its_result)
+{
+    char before[17];
+    seen.acks = true;
+    start(SIMAGENT_NEVER);
+    send_one(1, 60000);
+    UNTIL(simagent_counts(agent)->requests == 1);
+    strcpy(before, simagent_epoch(agent));
+    simagent_set_mode(agent, SIMAGENT_GOOD, 0);
+    send_fork(2);
+    UNTIL(seen.lost == 1); /* nobody answers what was asked of the mould */
+    ck_assert_int_eq(seen.ok, 1);
+    ck_assert_int_eq(seen.ids[0], 2);
+    ck_assert_int_eq(seen.seqs[0], 1);
+    ck_assert_str_ne(simagent_epoch(agent), before);
+    send_one(3, 60000);
+    UNTIL(simagent_counts(agent)->acked_seq == 2);
+    ck_assert_str_eq(seen.epoch, simagent_epoch(agent));
+    ck_assert_int_eq(seen.states[ES_LINK_UP], 1);
+    ck_assert_int_eq(seen.states[ES_LINK_BACKOFF], 0);
+}
+END_TEST
+
+START_TEST(the_result_of_a_fork_may_come_after_its_hello)
+{
+    start(SIMAGENT_HALF_LINE);
+    send_fork(1);
+    UNTIL(seen.ok == 1);
+    ck_assert_int_eq(seen.states[ES_LINK_UP], 2);
+    ck_assert_str_eq(seen.hello_epoch, simagent_epoch(agent));
+    ck_assert_int_eq(seen.lost, 0);
+    ck_assert_int_eq(seen.seqs[0], 1);
+    send_one(2, 60000);
+    UNTIL(seen.ok == 2);
+    ck_assert_int_eq(seen.states[ES_LINK_BACKOFF], 1);
+}
+END_TEST
+
 START_TEST(a_silent_agent_is_connected_anew)
 {
     struct es_link_times times = quick;
@@ -782,6 +827,8 @@ Suite *link_suite(void)
     tcase_add_test(tc, noise_before_the_hello_costs_nothing);
     tcase_add_test(tc, requests_of_a_gone_epoch_are_lost);
     tcase_add_test(tc, an_agent_restarted_behind_an_open_socket);
+    tcase_add_test(tc, a_fork_begins_an_epoch_with_its_result);
+    tcase_add_test(tc, the_result_of_a_fork_may_come_after_its_hello);
     tcase_add_test(tc, a_silent_agent_is_connected_anew);
     tcase_add_test(tc, a_deadline_passes);
     tcase_add_test(tc, a_deadline_passes_while_not_connected);

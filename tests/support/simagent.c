@@ -254,6 +254,11 @@ static bool seen_before(struct simagent *agent, int64_t id)
 static void answer(struct simagent *agent, const struct es_request *request)
 {
     struct es_result result = {.id = request->id, .ok = true, .took_ms = 1};
+    if (request->op == ES_OP_PERSONALISE &&
+        json_is_true(json_object_get(request->args, "fork"))) {
+        simagent_restart(agent);
+        seen_before(agent, request->id);
+    }
     if (agent->answer != NULL)
         result.evidence = agent->answer(agent->answer_ctx, agent, request);
     for (int i = 0; i < 2 && agent->answer == NULL && result.evidence == NULL; i++)

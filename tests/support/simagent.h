@@ -3,8 +3,8 @@
  * [loop]
  *
  * A simulated agent holds its results until they are acknowledged and sends them again
- * after each sync; it knows the ids of its epoch and runs none twice; one client at a
- * time is served. */
+ * after each sync; it knows the ids of its epoch and runs none twice; a fork's
+ * personalisation begins its next epoch; one client at a time is served. */
 #ifndef TESTS_SUPPORT_SIMAGENT_H
 #define TESTS_SUPPORT_SIMAGENT_H
 

@@ -84,7 +84,7 @@ START_TEST(everything_is_written)
     char path[128];
     json_t *evidence;
     ck_assert_msg(run(whole, &evidence, &err) == 0, "%s", err.msg);
-    ck_assert_uint_eq(json_array_size(json_object_get(evidence, "done")), 10);
+    ck_assert_uint_eq(json_array_size(json_object_get(evidence, "done")), 11);
     json_decref(evidence);
     holds("etc/hostname", "web-3\n");
     holds("etc/machine-id", "0123456789abcdef0123456789abcdef\n");

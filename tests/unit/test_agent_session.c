@@ -12,7 +12,8 @@ struct world {
     struct es_task *running[ES_SESSION_RUNNING_MAX];
     int running_count;
     int started, stopped;
-    bool at_once; /* tasks end as they start, with evidence of this many bytes */
+    bool at_once;      /* tasks end as they start, with evidence of this many bytes */
+    const char *epoch; /* and with this, when set */
     size_t evidence_bytes;
     int64_t now_ms;
 };
@@ -23,7 +24,7 @@ static void end_task(struct es_task *task)
     char *text = malloc(w.evidence_bytes + 1);
     memset(text, 'e', w.evidence_bytes);
     text[w.evidence_bytes] = '\0';
-    json_t *evidence = json_pack("{s:s}", "text", text);
+    json_t *evidence = json_pack("{s:s, s:s*}", "text", text, "epoch", w.epoch);
     struct es_err err = {.code = ES_ENOMEM};
     free(text);
     es_session_finish(task, evidence, false, evidence != NULL ? NULL : &err, w.now_ms);
@@ -237,6 +238,52 @@ START_TEST(lines_before_the_sync_and_halves_are_dropped)
 }
 END_TEST
 
+START_TEST(a_fork_begins_its_epoch_with_its_result)
+{
+    request(1, "exec", 1000); /* goes on in every copy */
+    w.at_once = true;
+    request(2, "exec", 1000);
+    w.epoch = "fedcba9876543210";
+    request(3, "exec", 1000); /* an epoch is a personalisation's to name */
+    ck_assert_str_eq(w.session.epoch, "0123456789abcdef");
+    es_buf_clear(&w.session.out);
+    request(4, "personalise", 1000);
+    ck_assert(out_has("{\"seq\":1,\"epoch\":\"fedcba9876543210\",\"id\":4,"));
+    ck_assert_uint_eq(w.session.held.count, 1);
+    acknowledge(1);
+    ck_assert_uint_eq(w.session.held.count, 0);
+    /* Ids of before are new again, but for what still runs and the one just done. */
+    w.epoch = NULL;
+    w.at_once = false;
+    int started = w.started;
+    request(1, "exec", 1000);
+    request(4, "personalise", 1000);
+    ck_assert_int_eq(w.started, started);
+    request(2, "exec", 1000);
+    ck_assert_int_eq(w.started, started + 1);
+    feed("\n{\"sync\": \"two\"}\n");
+    ck_assert(out_has("\"epoch\":\"fedcba9876543210\",\"boot_id\""));
+}
+END_TEST
+
+START_TEST(a_quiet_session_remembers_nothing)
+{
+    w.at_once = true;
+    request(1, "exec", 1000);
+    request(2, "quiet", 1000);
+    ck_assert(out_has("\"id\":2,\"ok\":true"));
+    ck_assert_uint_eq(w.session.held.count, 0);
+    ck_assert_str_eq(w.session.epoch, "0123456789abcdef");
+    es_session_lost(&w.session);
+    feed("{\"sync\": \"two\"}\n");
+    ck_assert(out_has("\"held\":0"));
+    int started = w.started;
+    request(2, "quiet", 1000);
+    request(1, "exec", 1000);
+    ck_assert_int_eq(w.started, started + 2);
+}
+END_TEST
+
 /* Whatever allocation fails, nothing leaks, nothing is run twice, and a later sync works. */
 START_TEST(every_allocation_may_fail)
 {
@@ -278,6 +325,8 @@ Suite *agent_session_suite(void)
     tcase_add_test(tc, deadlines_of_queued_and_running);
     tcase_add_test(tc, what_was_refused_is_not_remembered);
     tcase_add_test(tc, lines_before_the_sync_and_halves_are_dropped);
+    tcase_add_test(tc, a_fork_begins_its_epoch_with_its_result);
+    tcase_add_test(tc, a_quiet_session_remembers_nothing);
     tcase_add_test(tc, every_allocation_may_fail);
     suite_add_tcase(suite, tc);
     return suite;
