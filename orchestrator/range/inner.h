@@ -141,6 +141,7 @@ struct machine {
     uint32_t instance;
     struct es_link *link;
     bool link_closing, mould, resetting;
+    bool forked;         /* continues a frozen mould: it is told so when personalised */
     char epoch[17];      /* of the last hello */
     char done_epoch[17]; /* personalised in this epoch */
     int64_t next_id;
@@ -200,6 +201,11 @@ uint32_t machine_identity(
     const struct machine *m); /* unique over resets, for the ledger */
 enum machine_state machine_state(const struct machine *m);
 void machine_personalise(struct machine *m); /* personalise.c */
+/* Asks the agent to make the guest ready to be frozen and continued as forks: timers of
+ * the calendar stopped until those are personalised, file systems synced, requests
+ * forgotten. Nothing else may be asked of it meanwhile, and nothing after but another
+ * quieting: close the link, freeze. Safe to repeat. */
+int machine_quiet(struct machine *m, on_op done, void *arg, struct es_err *err);
 void machine_check_ready(struct machine *m);
 void baselines_restore(struct machine *m); /* after a restart of the core */
 int64_t machine_probe_id(struct machine *m, int team, int condition);

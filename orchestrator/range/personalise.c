@@ -1,15 +1,18 @@
-/* What makes a machine its team's own, after each start of its agent: names, addresses,
- * randomness, accounts, host keys, the scenario's own steps; for the mould its setup; at the
- * end the node's `ready` probe until it passes. */
+/* What makes a machine its team's own, after each start of its agent, and for a fork after
+ * it was continued: one request with randomness, clock, names, addresses, accounts and host
+ * keys; then the scenario's own steps; for the mould its setup; at the end the node's
+ * `ready` probe until it passes. */
 #include <crypt.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "hostkey.h"
 #include "inner.h"
 
 #define PERSONALISE_LIMIT_MS 60000
+#define QUIET_LIMIT_MS       120000
 #define READY_EVERY_MS       1000
 #define READY_PROBE_MS       10000
 
@@ -48,17 +51,48 @@ static json_t *account_list(struct machine *m, struct es_err *err)
     return list;
 }
 
+/* Named by their place in the scenario, whichever of them the machine has: the mould lacks
+ * those on shared networks, a fork gets them last. */
 static json_t *nic_list(const struct machine *m)
 {
     json_t *list = json_array();
+    size_t place = 0;
     for (size_t i = 0; i < m->plan->nic_count; i++) {
-        char address[16];
+        char address[16], name[16];
         const struct es_plan_nic *nic = &m->plan->nics[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i}", "mac", nic->mac, "address",
-                            es_ip4_format(nic->addr, address), "prefix", nic->prefix));
+        while (m->node->nics[place].network != nic->network)
+            place++;
+        es_str_printf(name, sizeof name, "eth%zu", place);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:i, s:s}", "mac", nic->mac,
+                                        "address", es_ip4_format(nic->addr, address),
+                                        "prefix", nic->prefix, "name", name));
     }
     return list;
+}
+
+/* The same over restarts and resets of the machine, another in every team and range. */
+static json_t *key_list(const struct machine *m)
+{
+    unsigned char seed[HOSTKEY_SEED_BYTES];
+    struct hostkey key;
+    char purpose[ES_NAME_MAX + 16];
+    es_str_printf(purpose, sizeof purpose, "host-key/%s", m->node->name);
+    vars_derive(m->range, purpose, m->plan->team, seed, sizeof seed);
+    hostkey_make(seed, m->node->name, &key);
+    json_t *list = json_pack("[{s:s, s:s, s:s}]", "type", "ed25519", "private",
+                             key.private_text, "public", key.public_text);
+    sodium_memzero(seed, sizeof seed);
+    sodium_memzero(&key, sizeof key);
+    return list;
+}
+
+static bool is_gateway(const struct machine *m)
+{
+    for (size_t i = 0; i < m->range->scenario->networks_count; i++)
+        if (m->range->scenario->networks[i].gateway == m->plan->node)
+            return true;
+    return false;
 }
 
 static json_t *host_list(const struct machine *m)
@@ -88,10 +122,12 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
     clock_gettime(CLOCK_REALTIME, &now);
     json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    json_t *args = json_pack(
-        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "hostname", m->node->name, "machine_id",
-        machine_id, "random", es_base64_json(random, sizeof random), "time_us", time_us,
-        "nics", nic_list(m), "hosts", host_list(m), "accounts", accounts);
+    json_t *args =
+        json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b}", "hostname",
+                  m->node->name, "machine_id", machine_id, "random",
+                  es_base64_json(random, sizeof random), "time_us", time_us, "nics",
+                  nic_list(m), "hosts", host_list(m), "accounts", accounts, "host_keys",
+                  key_list(m), "forward", (int)is_gateway(m), "fork", (int)m->forked);
     if (args == NULL) {
         es_err_nomem(err);
         return NULL;
@@ -292,43 +328,25 @@ static void begin_steps(struct machine *m)
                 m->plan->team < 0 ? 0 : m->plan->team, on_setup, NULL);
 }
 
-static void on_keys(struct machine *m, const struct es_result *result, void *arg)
+/* A fork begins an epoch with this result; what was known of the one before is the
+ * mould's. */
+static void take_epoch(struct machine *m, const struct es_result *result)
 {
-    (void)arg;
-    if (left(m) || failed(m, "renew the host keys", result))
+    if (result->seq == 0 || es_str_eq(result->epoch, m->epoch))
         return;
-    begin_steps(m);
+    es_str_printf(m->epoch, sizeof m->epoch, "%s", result->epoch);
+    es_str_printf(m->seq_epoch, sizeof m->seq_epoch, "%s", result->epoch);
+    m->seq_taken = m->seq_held = m->seq_acked = 0;
+    m->seq_seen = result->seq;
 }
 
 static void on_personalised(struct machine *m, const struct es_result *result, void *arg)
 {
-    /* Keys are made in the guest after its kernel got fresh randomness, once per instance.
-     * The gateway of a network forwards. */
-    static const char script[] =
-        "mkdir -p /var/lib/enshu\n"
-        "[ \"$2\" = 1 ] && echo 1 > /proc/sys/net/ipv4/ip_forward\n"
-        "[ \"$(cat /var/lib/enshu/instance 2>/dev/null)\" = \"$1\" ] && exit 0\n"
-        "if [ -d /etc/ssh ] && command -v ssh-keygen >/dev/null; then\n"
-        "  rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub\n"
-        "  ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key || exit 1\n"
-        "  if [ -d /run/systemd/system ]; then systemctl -q is-active ssh && systemctl "
-        "restart ssh; fi\n"
-        "fi\n"
-        "echo \"$1\" > /var/lib/enshu/instance\n";
-    struct es_err err = {0};
-    char id[64];
-    bool gateway = false;
     (void)arg;
     if (left(m) || failed(m, "personalise", result))
         return;
-    for (size_t i = 0; i < m->range->scenario->networks_count; i++)
-        gateway |= m->range->scenario->networks[i].gateway == m->plan->node;
-    es_str_printf(id, sizeof id, "%.36s-%u", m->plan->uuid, m->instance);
-    json_t *args = json_pack("{s:[s,s,s,s,s,s], s:i}", "argv", "/bin/sh", "-c", script,
-                             "sh", id, gateway ? "1" : "0", "keep", 2048);
-    if (machine_call(m, ES_OP_EXEC, args, PERSONALISE_LIMIT_MS, 4096, on_keys, NULL,
-                     &err) != 0)
-        machine_fail(m, "renew the host keys", &err);
+    take_epoch(m, result);
+    begin_steps(m);
 }
 
 void machine_personalise(struct machine *m)
@@ -339,4 +357,10 @@ void machine_personalise(struct machine *m)
     if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS,
                                      4096, on_personalised, NULL, &err) != 0)
         machine_fail(m, "personalise", &err);
+}
+
+int machine_quiet(struct machine *m, on_op done, void *arg, struct es_err *err)
+{
+    return machine_call(m, ES_OP_QUIET, json_object(), QUIET_LIMIT_MS, 65536, done, arg,
+                        err);
 }

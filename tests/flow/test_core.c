@@ -493,10 +493,10 @@ START_TEST(an_agent_that_starts_anew_is_personalised_again)
     struct core_agent *web = cw_agent(&w, 1, "web");
     cw_call(&w, "start", NULL);
     until_outcome(1, "web-clean", "fail");
-    int execs = web->execs;
+    ck_assert_int_eq(web->personalised, 1);
     simagent_restart(web->sim);
     simagent_disconnect(web->sim);
-    while (web->execs == execs)
+    while (web->personalised == 1)
         cw_step(&w);
     web->exists = false;
     until_met(1, "clean-web");

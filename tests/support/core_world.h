@@ -20,7 +20,7 @@ struct core_agent {
     bool exists;      /* what it tells of every file */
     int64_t probe_id; /* of the newest probe asked of it */
     int extra;        /* results it makes of each probe beyond the first */
-    int probes, execs;
+    int probes, execs, personalised;
 };
 
 /* One acknowledged result. */
