@@ -78,6 +78,13 @@ int es_hyp_network_apply(struct es_hyp *hyp, const char *range,
                          const struct es_plan_network *network, es_hyp_done done,
                          void *ctx);
 
+/* Where a guest's memory is. */
+enum es_hyp_memory {
+    ES_HYP_MEMORY_OWN, /* nowhere else */
+    ES_HYP_MEMORY_MOULD, /* in a file made at the start, which it writes: it can be frozen */
+    ES_HYP_MEMORY_FORK /* in a mould's file, which it only reads: what it writes is its own */
+};
+
 /* All that a machine needs beyond its plan. Paths are absolute, on the hypervisor's host. */
 struct es_hyp_machine {
     const struct es_plan *plan; /* borrows until done */
@@ -90,6 +97,8 @@ struct es_hyp_machine {
     const char *accel;      /* "kvm", "tcg"; NULL: the configuration's */
     uint32_t instance;      /* of this machine in this exercise; into the metadata */
     bool graphics;          /* VNC on a Unix socket only, no TCP */
+    enum es_hyp_memory memory;
+    const char *ram; /* file of the guest's memory, unless it is its own */
 };
 int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
                          es_hyp_done done, void *ctx);
@@ -102,6 +111,44 @@ int es_hyp_machine_suspend(struct es_hyp *hyp, const char *name, es_hyp_done don
 int es_hyp_machine_resume(struct es_hyp *hyp, const char *name, es_hyp_done done,
                           void *ctx);
 
+/* Writes the device state of a suspended machine that runs as ES_HYP_MEMORY_MOULD to the
+ * file `state`; its memory is in `ram` already. The machine stays suspended and can only be
+ * stopped then; ram, state and disk together are what forks continue from. */
+int es_hyp_machine_freeze(struct es_hyp *hyp, const char *name, const char *state,
+                          es_hyp_done done, void *ctx);
+
+/* A digest of the machine's devices, memory and processors; of nothing that differs from
+ * team to team or range to range. A fork and its mould must have the same. */
+int es_hyp_machine_skeleton(const struct es_hyp *hyp, const struct es_hyp_machine *spec,
+                            char ret_hash[33], struct es_err *err);
+
+struct es_hyp_fork {
+    struct es_hyp_machine machine; /* memory: ES_HYP_MEMORY_FORK */
+    const char *overlay; /* an empty overlay of the mould's disk: copied to `disk` */
+    const char *state;
+};
+/* How long each step of a fork took. */
+struct es_hyp_fork_times {
+    int64_t clear_us;  /* ending what ran under its name */
+    int64_t disk_us;   /* the overlay */
+    int64_t start_us;  /* QEMU through libvirt, paused */
+    int64_t load_us;   /* the device state */
+    int64_t plug_us;   /* NICs of shared networks */
+    int64_t resume_us; /* and the guest runs */
+};
+typedef void (*es_hyp_forked)(void *ctx, int status,
+                              const struct es_hyp_fork_times *times,
+                              const struct es_err *err);
+/* Continues a frozen machine as another one. What runs under its name is ended first.
+ * NICs on team networks are those of the mould; NICs on shared networks are plugged in
+ * before the guest runs. */
+int es_hyp_machine_fork(struct es_hyp *hyp, const struct es_hyp_fork *fork,
+                        es_hyp_forked done, void *ctx);
+/* Whether this hypervisor can fork: libvirt 8.2 on a local socket (descriptors are passed to
+ * QEMU's monitor), QEMU 6.0 (memory objects as JSON). False with the reason in `why`. */
+bool es_hyp_can_fork(const struct es_hyp *hyp, const struct es_hyp_info *info, char *why,
+                     size_t size);
+
 enum es_hyp_kind { ES_HYP_MACHINE, ES_HYP_NETWORK, ES_HYP_POOL };
 struct es_hyp_object {
     enum es_hyp_kind kind;
@@ -109,7 +156,7 @@ struct es_hyp_object {
     int team;
     char node[ES_NAME_MAX + 1]; /* network name for networks */
     uint32_t instance;
-    bool running, paused;
+    bool running, paused, forked;
 };
 /* What is there of ours, of one range or (NULL) of all. Objects borrow until on_list returns. */
 int es_hyp_list(struct es_hyp *hyp, const char *range,

@@ -30,6 +30,7 @@
     X(range,   "NAME",   "which range (default: $ENSHU_RANGE, else the only one there is)")        \
     X(teams,   "N",      "how many teams (default 1)")                                     \
     X(team,    "N",      "only this team")                                                 \
+    X(mode,    "auto|fork|boot", "how machines come to be (default: fork where host and scenario allow)") \
     X(accel,   "kvm|tcg", "the accelerator (default: found out by booting a probe guest)") \
     X(dot,     NULL,     "print a graph for graphviz")                                     \
     X(lang,    "LANG",   "language of titles: ja, en, … (default from $LANG)")             \

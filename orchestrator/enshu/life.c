@@ -139,6 +139,7 @@ int run_up(struct cli *cli, struct es_err *err)
     json_t *params = json_pack("{s:s, s:I}", "file", path, "teams", (json_int_t)teams);
     params_text(params, "range", cli->opt[OPT_range]);
     params_text(params, "accel", cli->opt[OPT_accel]);
+    params_text(params, "mode", cli->opt[OPT_mode]);
     json_t *result = NULL;
     rc = call_shown(cli, "up", params, &result, err);
     if (result == NULL)

@@ -61,7 +61,7 @@ const struct cli_command cli_commands[] = {
      "The exercise's clock stands until `enshu start`.",
      "enshu up scenarios/city-hall --teams 2\n"
      "enshu up drill.yaml --teams 4 --range monday --accel tcg",
-     "teams range accel" CORE, 1, 1, false, run_up},
+     "teams range accel mode" CORE, 1, 1, false, run_up},
     {"status", "[RANGE]", "show ranges, machines and scores",
      "",
      "enshu status\n"

@@ -4,18 +4,24 @@
 #include "describe.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "enshu/common/str.h"
 #include "xml.h"
 
 #define TB_CACHE_MIB "32"
+#define QEMU_NS      "http://libvirt.org/schemas/domain/qemu/1.0"
+/* The name of the memory block, equal in a mould and its forks. */
+#define MEMORY_ID "enshu-ram"
 
 struct object {
     const char *kind, *range, *node;
     int team;
     uint32_t instance;
+    bool forked;
 };
 
 static void write_metadata(struct es_xml *x, const struct object *object,
@@ -30,6 +36,8 @@ static void write_metadata(struct es_xml *x, const struct object *object,
     es_xml_attr(x, "kind", object->kind);
     es_xml_attr(x, "hash", hash);
     es_xml_attr_int(x, "instance", object->instance);
+    if (object->forked)
+        es_xml_attr(x, "mode", "fork");
     es_xml_close(x);
     es_xml_close(x);
 }
@@ -123,22 +131,46 @@ static void write_disk(struct es_xml *x, const char *path, const char *format,
     es_xml_close(x);
 }
 
+static void write_nic(struct es_xml *x, const struct es_hyp_machine *spec,
+                      size_t nic_index)
+{
+    const struct es_plan_nic *nic = &spec->machine->nics[nic_index];
+    ES_ASSERT(nic->plan_network >= 0 &&
+              (size_t)nic->plan_network < spec->plan->network_count);
+    es_xml_open(x, "interface");
+    es_xml_attr(x, "type", "network");
+    es_xml_element(x, "mac", "address", nic->mac, NULL);
+    es_xml_element(x, "source", "network", spec->plan->networks[nic->plan_network].name,
+                   NULL);
+    es_xml_element(x, "model", "type", "virtio", NULL);
+    if (nic->isolated)
+        es_xml_element(x, "port", "isolated", "yes", NULL);
+    es_xml_close(x);
+}
+
+bool es_hyp_nic_is_plugged(const struct es_hyp_machine *spec, size_t nic)
+{
+    return spec->memory == ES_HYP_MEMORY_FORK &&
+           spec->plan->networks[spec->machine->nics[nic].plan_network].team < 0;
+}
+
 static void write_nics(struct es_xml *x, const struct es_hyp_machine *spec)
 {
-    for (size_t i = 0; i < spec->machine->nic_count; i++) {
-        const struct es_plan_nic *nic = &spec->machine->nics[i];
-        ES_ASSERT(nic->plan_network >= 0 &&
-                  (size_t)nic->plan_network < spec->plan->network_count);
-        es_xml_open(x, "interface");
-        es_xml_attr(x, "type", "network");
-        es_xml_element(x, "mac", "address", nic->mac, NULL);
-        es_xml_element(x, "source", "network",
-                       spec->plan->networks[nic->plan_network].name, NULL);
-        es_xml_element(x, "model", "type", "virtio", NULL);
-        if (nic->isolated)
-            es_xml_element(x, "port", "isolated", "yes", NULL);
-        es_xml_close(x);
-    }
+    for (size_t i = 0; i < spec->machine->nic_count; i++)
+        if (!es_hyp_nic_is_plugged(spec, i))
+            write_nic(x, spec, i);
+}
+
+/* One slot for each device that a mould and its forks have from the start, and one for each
+ * NIC that a fork gets later. libvirt makes as many as it needs and none to spare. */
+static void write_slots(struct es_xml *x, const struct es_hyp_machine *spec)
+{
+    size_t slots = spec->plan->scenario->nodes[spec->machine->node].nic_count;
+    slots += (spec->disk != NULL ? 1U : 0U) + (spec->seed != NULL ? 1U : 0U);
+    slots += 2; /* the channel's controller, the random number generator */
+    es_xml_element(x, "controller", "type", "pci", "model", "pcie-root", NULL);
+    for (size_t i = 0; i < slots; i++)
+        es_xml_element(x, "controller", "type", "pci", "model", "pcie-root-port", NULL);
 }
 
 static void write_console(struct es_xml *x, const struct es_hyp_machine *spec)
@@ -182,6 +214,8 @@ static void write_devices(struct es_xml *x, const struct es_hyp_machine *spec,
                           bool is_test)
 {
     es_xml_open(x, "devices");
+    if (spec->memory != ES_HYP_MEMORY_OWN)
+        write_slots(x, spec);
     if (spec->disk != NULL)
         write_disk(x, spec->disk, "qcow2", "vda", false);
     if (spec->seed != NULL)
@@ -205,19 +239,56 @@ static void write_devices(struct es_xml *x, const struct es_hyp_machine *spec,
     es_xml_close(x);
 }
 
+/* The memory's file, by QEMU's own options: libvirt would choose its path. Of several
+ * `-machine` the last value of a key counts. */
+static int write_memory(struct es_xml *x, const struct es_hyp_machine *spec)
+{
+    bool fork = spec->memory == ES_HYP_MEMORY_FORK;
+    json_t *object =
+        json_pack("{s:s, s:s, s:I, s:s, s:b}", "qom-type", "memory-backend-file", "id",
+                  MEMORY_ID, "size", (json_int_t)spec->machine->memory_bytes, "mem-path",
+                  spec->ram, "share", !fork);
+    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(object);
+    if (text == NULL)
+        return ES_ENOMEM;
+    const char *const args[] = {
+        "-object",   text,    "-machine", "memory-backend=" MEMORY_ID,
+        "-incoming", "defer", NULL};
+    es_xml_open(x, "qemu:commandline");
+    for (size_t i = 0; args[i] != NULL && (fork || i < 4); i++)
+        es_xml_element(x, "qemu:arg", "value", args[i], NULL);
+    es_xml_close(x);
+    es_free(text);
+    return 0;
+}
+
+/* The guest is told by it that it is a copy; derived, so that the same fork is the same. */
+static void write_genid(struct es_xml *x, const struct es_hyp_machine *spec)
+{
+    char genid[37], instance[16];
+    es_str_printf(instance, sizeof instance, "%u", (unsigned)spec->instance);
+    es_plan_uuid(genid, "genid", spec->machine->name, instance);
+    es_xml_text_element(x, "genid", genid);
+}
+
 static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
                           const char *accel, bool is_test, const char *hash)
 {
     const struct es_plan_machine *m = spec->machine;
-    const struct object object = {"machine", spec->plan->range,
-                                  spec->plan->scenario->nodes[m->node].name, m->team,
-                                  spec->instance};
+    const struct object object = {
+        "machine", spec->plan->range, spec->plan->scenario->nodes[m->node].name,
+        m->team,   spec->instance,    spec->memory == ES_HYP_MEMORY_FORK};
     bool kvm = strcmp(accel, "kvm") == 0;
     char number[24];
     es_xml_open(x, "domain");
     es_xml_attr(x, "type", is_test ? "test" : kvm ? "kvm" : "qemu");
+    if (spec->memory != ES_HYP_MEMORY_OWN)
+        es_xml_attr(x, "xmlns:qemu", QEMU_NS);
     es_xml_text_element(x, "name", m->name);
     es_xml_text_element(x, "uuid", m->uuid);
+    if (spec->memory != ES_HYP_MEMORY_OWN)
+        write_genid(x, spec);
     write_metadata(x, &object, hash);
     es_xml_open(x, "memory");
     es_xml_attr(x, "unit", "b");
@@ -234,7 +305,20 @@ static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
     es_xml_text_element(x, "on_reboot", "restart");
     es_xml_text_element(x, "on_crash", "destroy");
     write_devices(x, spec, is_test);
+    int rc = spec->memory != ES_HYP_MEMORY_OWN ? write_memory(x, spec) : 0;
+    if (rc != 0)
+        x->status = rc;
     es_xml_close(x);
+}
+
+int es_hyp_nic_xml(const struct es_hyp_machine *spec, size_t nic, struct es_buf *out,
+                   struct es_err *err)
+{
+    struct es_xml x;
+    es_buf_clear(out);
+    es_xml_init(&x, out);
+    write_nic(&x, spec, nic);
+    return finish(&x, spec->machine->name, err);
 }
 
 int es_hyp_machine_xml(const struct es_hyp_machine *spec, const char *accel, bool is_test,
@@ -257,6 +341,42 @@ int es_hyp_machine_xml(const struct es_hyp_machine *spec, const char *accel, boo
     return rc;
 }
 
+/* Described as another machine with the same devices, on one network, with fixed paths. */
+int es_hyp_machine_skeleton(const struct es_hyp *hyp, const struct es_hyp_machine *spec,
+                            char ret_hash[33], struct es_err *err)
+{
+    struct es_plan_machine machine = *spec->machine;
+    struct es_plan_network network = {.name = "network"};
+    struct es_plan plan = {
+        .scenario = spec->plan->scenario, .networks = &network, .network_count = 1};
+    struct es_plan_nic *nics = es_calloc(machine.nic_count + 1, sizeof *nics);
+    struct es_buf xml;
+    if (nics == NULL)
+        return es_err_nomem(err);
+    for (size_t i = 0; i < machine.nic_count; i++) {
+        nics[i] = machine.nics[i];
+        nics[i].plan_network = 0;
+    }
+    es_str_printf(machine.name, sizeof machine.name, "skeleton");
+    es_plan_uuid(machine.uuid, "skeleton", "", "");
+    machine.nics = nics;
+    machine.team = 0;
+    const struct es_hyp_machine neutral = {.plan = &plan,
+                                           .machine = &machine,
+                                           .disk = spec->disk != NULL ? "disk" : NULL,
+                                           .seed = spec->seed != NULL ? "seed" : NULL,
+                                           .channel = "channel",
+                                           .graphics = spec->graphics,
+                                           .memory = ES_HYP_MEMORY_MOULD,
+                                           .ram = "ram"};
+    es_buf_init(&xml, ES_HYP_XML_MAX);
+    int rc = es_hyp_machine_xml(&neutral, spec->accel != NULL ? spec->accel : hyp->accel,
+                                hyp->is_test, &xml, ret_hash, err);
+    es_buf_finish(&xml);
+    es_free(nics);
+    return rc;
+}
+
 /* ------------------------------------------------------------------ networks, disks */
 
 /* No <forward> and no <ip>: a bridge that the host has no address on. */
@@ -276,7 +396,7 @@ int es_hyp_network_xml(const char *range, const struct es_plan_network *network,
                        const char *node, struct es_buf *out, char ret_hash[33],
                        struct es_err *err)
 {
-    const struct object object = {"network", range, node, network->team, 0};
+    const struct object object = {"network", range, node, network->team, 0, false};
     char hash[33] = "";
     int rc = 0;
     for (int round = 0; rc == 0 && round < 2; round++) {

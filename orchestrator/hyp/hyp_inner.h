@@ -137,6 +137,7 @@ struct es_hyp_meta {
     char range[ES_NAME_MAX + 1], node[ES_NAME_MAX + 1], kind[16], hash[33];
     int team;
     uint32_t instance;
+    bool forked;
 };
 /* Finds the element in an object's XML or metadata; false when it is not ours. */
 bool es_hyp_meta_parse(const char *xml, struct es_hyp_meta *ret_meta);
@@ -152,6 +153,10 @@ int es_hyp_domain_ours(virConnectPtr conn, const char *name, virDomainPtr *ret_d
 /* [worker] Ends and undefines a machine; one that is gone already is fine. */
 int es_hyp_domain_destroy(virDomainPtr dom, struct es_err *err);
 int es_hyp_network_destroy(virNetworkPtr net, struct es_err *err);
+/* [worker] Ends the machine `name` of `range` if it is there; 1 when it runs with this hash
+ * and so stays. */
+int es_hyp_domain_make_way(virConnectPtr conn, const char *name, const char *range,
+                           const char *hash_to_keep, struct es_err *err);
 /* "es-RANGE" */
 void es_hyp_pool_name(char dst[ES_PLAN_NAME_MAX], const char *range);
 /* Whether the pool is a range's: its name and UUID belong together. */

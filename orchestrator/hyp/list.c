@@ -32,6 +32,7 @@ static void fill(struct es_hyp_object *object, enum es_hyp_kind kind, const char
     memcpy(object->node, meta->node, sizeof object->node);
     object->team = meta->team;
     object->instance = meta->instance;
+    object->forked = meta->forked;
     /* One of ours with a name that is too long was renamed: it cannot be. */
     if (es_str_printf(object->name, sizeof object->name, "%s", name) != 0)
         object->name[0] = '\0';

@@ -1,5 +1,10 @@
-/* Machines: start, suspend, resume. Stopping is in stop.c. */
+/* Machines: start, suspend, resume. Stopping is in stop.c, forking in fork.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "describe.h"
 #include "enshu/common/str.h"
@@ -8,6 +13,8 @@ struct machine_job {
     struct es_hyp_job job;
     char name[ES_PLAN_NAME_MAX], range[ES_NAME_MAX + 1], hash[33];
     struct es_buf xml;
+    char ram[PATH_MAX]; /* to be made; "": none */
+    int64_t ram_bytes;
 };
 
 static int find(virConnectPtr conn, const char *name, virDomainPtr *ret_dom,
@@ -73,26 +80,26 @@ int es_hyp_domain_destroy(virDomainPtr dom, struct es_err *err)
 
 /* ------------------------------------------------------------------ start */
 
-/* 1: it runs as wanted; 0: there is none (any more). */
-static int make_way(struct machine_job *job, virConnectPtr conn, struct es_err *err)
+int es_hyp_domain_make_way(virConnectPtr conn, const char *name, const char *range,
+                           const char *hash_to_keep, struct es_err *err)
 {
     virDomainPtr dom;
     struct es_hyp_meta meta;
-    int active = 0, rc = es_hyp_domain_ours(conn, job->name, &dom, &meta, err);
+    int active = 0, rc = es_hyp_domain_ours(conn, name, &dom, &meta, err);
     if (rc == ES_ENOENT)
         return 0;
     if (rc != 0)
         return rc;
-    if (strcmp(meta.range, job->range) != 0)
+    if (strcmp(meta.range, range) != 0)
         rc = es_err_set(err, ES_EEXIST,
-                        "machine %s belongs to range %s; use another range name",
-                        job->name, meta.range);
+                        "machine %s belongs to range %s; use another range name", name,
+                        meta.range);
     else
-        ES_HYP_TRY(rc, err, "look at machine", job->name, -1,
-                   active = virDomainIsActive(dom));
+        ES_HYP_TRY(rc, err, "look at machine", name, -1, active = virDomainIsActive(dom));
     if (is_gone(rc))
         rc = 0;
-    if (rc == 0 && active == 1 && strcmp(meta.hash, job->hash) == 0)
+    if (rc == 0 && active == 1 && hash_to_keep != NULL &&
+        strcmp(meta.hash, hash_to_keep) == 0)
         rc = 1;
     else if (rc == 0)
         rc = es_hyp_domain_destroy(dom, err);
@@ -100,13 +107,29 @@ static int make_way(struct machine_job *job, virConnectPtr conn, struct es_err *
     return rc;
 }
 
+/* QEMU's user, who is none of ours, writes it. */
+static int make_ram(const char *path, int64_t bytes, struct es_err *err)
+{
+    int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || fchmod(fd, 0666) != 0 || ftruncate(fd, bytes) != 0)
+        rc = es_err_set(err, ES_EIO, "cannot make %s for a guest's memory: %s", path,
+                        strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static int run_start(struct es_hyp_job *base, virConnectPtr conn, struct es_err *err)
 {
     struct machine_job *job = (struct machine_job *)base;
     virDomainPtr dom = NULL;
-    int rc = make_way(job, conn, err);
+    int rc = es_hyp_domain_make_way(conn, job->name, job->range, job->hash, err);
     if (rc != 0)
         return rc > 0 ? 0 : rc;
+    if (job->ram[0] != '\0')
+        rc = make_ram(job->ram, job->ram_bytes, err);
+    if (rc != 0)
+        return rc;
     ES_HYP_TRY(rc, err, "start machine", job->name, NULL,
                dom = virDomainCreateXML(conn, es_buf_str(&job->xml), 0));
     if (dom != NULL)
@@ -146,9 +169,16 @@ int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
     if (job == NULL)
         return ES_ENOMEM;
     memcpy(job->range, spec->plan->range, sizeof job->range);
-    job->job.status =
-        es_hyp_machine_xml(spec, spec->accel != NULL ? spec->accel : hyp->accel,
-                           hyp->is_test, &job->xml, job->hash, &job->job.err);
+    ES_ASSERT(spec->memory != ES_HYP_MEMORY_FORK && (spec->memory == 0 || spec->ram));
+    job->ram_bytes = spec->machine->memory_bytes;
+    if (spec->memory == ES_HYP_MEMORY_MOULD &&
+        es_str_printf(job->ram, sizeof job->ram, "%s", spec->ram) != 0)
+        job->job.status =
+            es_err_set(&job->job.err, ES_ELIMIT, "%s: the path is too long", spec->ram);
+    else
+        job->job.status =
+            es_hyp_machine_xml(spec, spec->accel != NULL ? spec->accel : hyp->accel,
+                               hyp->is_test, &job->xml, job->hash, &job->job.err);
     es_hyp_submit(hyp, &job->job);
     return 0;
 }

@@ -25,6 +25,8 @@ static bool parse_tag(const char *tag, struct es_hyp_meta *ret_meta)
         !es_str_is_name(meta.node, ES_NAME_MAX))
         return false;
     meta.team = (int)team;
+    meta.forked = es_xml_read_attr(tag, "mode", number, sizeof number) &&
+                  strcmp(number, "fork") == 0;
     meta.instance = (uint32_t)instance;
     *ret_meta = meta;
     return true;

@@ -25,6 +25,7 @@ struct bring {
 };
 
 static void begin_moulds(struct bring *b);
+static void begin_freeze(struct bring *b);
 static void begin_teams(struct bring *b);
 
 static void tell(struct bring *b, json_t *event)
@@ -120,7 +121,7 @@ static void on_settled(struct machine *m, bool ok, const struct es_err *err)
             es_err_prefix(&all, "%zu machines failed; the first", b->failures);
         finish(b, all.code, &all);
     } else if (b->mould_phase)
-        begin_teams(b);
+        begin_freeze(b);
     else
         finish(b, 0, NULL);
 }
@@ -147,15 +148,79 @@ static void bring_machines(struct bring *b, bool mould)
     }
     if (--b->waiting == 0) {
         if (mould)
-            begin_teams(b);
+            begin_freeze(b);
         else
             finish(b, 0, NULL);
     }
 }
 
+/* ---------------------------------------------------------------- the ladder: fork, boot */
+
+static bool is_freezing_elsewhere(const struct range *r)
+{
+    ES_LIST_EACH (pos, tmp, &r->core->ranges) {
+        const struct range *other = ES_CONTAINER(pos, struct range, link);
+        if (other != r && other->freeze != NULL &&
+            es_str_eq(other->frozen_key, r->frozen_key))
+            return true;
+    }
+    return false;
+}
+
+/* Why team machines cannot be forked goes into r->no_fork. */
+static void choose(struct range *r)
+{
+    size_t team_nodes = 0;
+    for (size_t i = 0; i < r->machine_count; i++)
+        team_nodes += r->machines[i].mould;
+    r->no_fork[0] = '\0';
+    if (r->mode == MODE_BOOT)
+        es_str_printf(r->no_fork, sizeof r->no_fork, "booting was asked for");
+    else if (team_nodes == 0)
+        es_str_printf(r->no_fork, sizeof r->no_fork, "no machine belongs to a team");
+    else
+        es_hyp_can_fork(r->core->hyp, &r->core->info, r->no_fork, sizeof r->no_fork);
+}
+
+static void on_frozen(struct range *r, int status, const struct es_err *err, void *arg)
+{
+    struct bring *b = arg;
+    if (status != 0 && (r->mode == MODE_FORK || status == ES_ECONN)) {
+        finish(b, status, err);
+        return;
+    }
+    if (status != 0) {
+        es_str_printf(r->no_fork, sizeof r->no_fork, "%s", err->msg);
+        tell_step(b, "fork", "the moulds could not be frozen; machines are booted:");
+        tell_step(b, "fork", r->no_fork);
+    }
+    begin_teams(b);
+}
+
+static void begin_freeze(struct bring *b)
+{
+    struct range *r = b->range;
+    char why[200];
+    if (r->no_fork[0] != '\0' || frozen_stands(r, why, sizeof why)) {
+        begin_teams(b);
+        return;
+    }
+    if (is_freezing_elsewhere(r)) {
+        struct es_err err = {0};
+        es_err_set(&err, ES_EBUSY,
+                   "another range is freezing the same moulds; wait for it");
+        on_frozen(r, err.code, &err, b);
+        return;
+    }
+    tell_step(b, "freeze", "booting and freezing the moulds, once");
+    freeze_begin(r, on_frozen, b);
+}
+
 static void begin_teams(struct bring *b)
 {
-    tell_step(b, "machines", "bringing up the teams' machines");
+    tell_step(b, "machines",
+              b->range->no_fork[0] == '\0' ? "forking the teams' machines"
+                                           : "booting the teams' machines");
     bring_machines(b, false);
 }
 
@@ -264,6 +329,8 @@ static void images_work(struct job *job)
         job->status = accel_probe(&r->images[0], core->state_dir, r->accel,
                                   sizeof r->accel, &job->err);
     }
+    if (job->status == 0 && r->no_fork[0] == '\0')
+        job->status = frozen_find(r, &job->err);
 }
 
 static void images_line(struct job *job, const char *line)
@@ -332,6 +399,12 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
     host.memory_bytes += running;
     host.disk_bytes = core_disk_free(r->core);
     if (es_plan_fits(r->plan, &host, &err) != 0) {
+        finish(b, err.code, &err);
+        return;
+    }
+    choose(r);
+    if (r->mode == MODE_FORK && r->no_fork[0] != '\0') {
+        es_err_set(&err, ES_ENOTSUP, "machines cannot be forked here: %s", r->no_fork);
         finish(b, err.code, &err);
         return;
     }
@@ -446,6 +519,7 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
     b->request = *request;
     es_str_printf(r->accel, sizeof r->accel, "%s",
                   request->accel != NULL ? request->accel : core->accel);
+    r->mode = request->mode;
     r->bring = b;
     r->phase = R_BRINGING;
     hold(b);

@@ -126,19 +126,23 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++) {
             struct machine *m = &r->machines[i];
-            bool runs = false;
+            bool runs = false, forked = false;
             for (size_t k = 0; k < count; k++)
-                runs |= objects[k].kind == ES_HYP_MACHINE && objects[k].running &&
-                        es_str_eq(objects[k].name, m->plan->name);
+                if (objects[k].kind == ES_HYP_MACHINE && objects[k].running &&
+                    es_str_eq(objects[k].name, m->plan->name)) {
+                    runs = true;
+                    forked = objects[k].forked;
+                }
             enum machine_state state = machine_state(m);
             if (runs && state == M_PLANNED &&
                 m->mould) /* half set up: begun anew by `up` */
                 hyp_submit(
                     es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
                     on_stray, core);
-            else if (runs && state == M_PLANNED)
+            else if (runs && state == M_PLANNED) {
+                m->forked = forked;
                 machine_adopt(m, m->was_ready);
-            else if (!runs && state == M_READY)
+            } else if (!runs && state == M_READY)
                 machine_gone(m, true, "it ended while the core or libvirt was away");
             else if (!runs && state == M_PLANNED && m->was_ready)
                 machine_lost(m);

@@ -9,6 +9,18 @@ static int file_of(const struct range *r, char *dst, size_t size)
     return es_str_printf(dst, size, "%s/images.json", r->dir);
 }
 
+static const char *const mode_names[] = {"auto", "boot", "fork"};
+
+int mode_read(const char *name, enum mode *ret_mode)
+{
+    for (size_t i = 0; name != NULL && i < ES_COUNT(mode_names); i++)
+        if (es_str_eq(name, mode_names[i])) {
+            *ret_mode = (enum mode)i;
+            return 0;
+        }
+    return name == NULL ? 0 : ES_EINVAL;
+}
+
 int images_keep(const struct range *r, struct es_err *err)
 {
     char path[PATH_BYTES + 16];
@@ -22,12 +34,15 @@ int images_keep(const struct range *r, struct es_err *err)
                             "mould", r->mould_hash[n]));
     }
     int rc = 0;
-    if (file_of(r, path, sizeof path) != 0 ||
-        json_array_size(list) != r->scenario->nodes_count)
+    bool whole = json_array_size(list) == r->scenario->nodes_count;
+    json_t *json =
+        json_pack("{s:o, s:s, s:s, s:s, s:s}", "nodes", list, "frozen", r->frozen_key,
+                  "no_fork", r->no_fork, "mode", mode_names[r->mode], "accel", r->accel);
+    if (file_of(r, path, sizeof path) != 0 || json == NULL || !whole)
         rc = es_err_nomem(err);
-    else if (json_dump_file(list, path, JSON_INDENT(1)) != 0)
+    else if (json_dump_file(json, path, JSON_INDENT(1)) != 0)
         rc = es_err_set(err, ES_EIO, "cannot write %s; is the disk full?", path);
-    json_decref(list);
+    json_decref(json);
     return rc;
 }
 
@@ -41,8 +56,14 @@ static bool take(const json_t *json, const char *key, char *dst, size_t size)
 void images_restore(struct range *r)
 {
     char path[PATH_BYTES + 16];
-    json_t *list =
+    json_t *kept =
         file_of(r, path, sizeof path) == 0 ? json_load_file(path, 0, NULL) : NULL;
+    const json_t *list = json_object_get(kept, "nodes");
+    if (!take(kept, "frozen", r->frozen_key, sizeof r->frozen_key) ||
+        !take(kept, "no_fork", r->no_fork, sizeof r->no_fork) ||
+        mode_read(json_string_value(json_object_get(kept, "mode")), &r->mode) != 0)
+        es_str_printf(r->no_fork, sizeof r->no_fork, "its moulds are not known");
+    take(kept, "accel", r->accel, sizeof r->accel);
     for (size_t n = 0; n < r->scenario->nodes_count; n++) {
         const json_t *json = json_array_get(list, n);
         struct es_image image = {0};
@@ -55,5 +76,5 @@ void images_restore(struct range *r)
             take(json, "mould", r->mould_hash[n], sizeof r->mould_hash[n]))
             r->images[n] = image;
     }
-    json_decref(list);
+    json_decref(kept);
 }

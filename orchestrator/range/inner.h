@@ -8,6 +8,7 @@
 #ifndef ORCHESTRATOR_RANGE_INNER_H
 #define ORCHESTRATOR_RANGE_INNER_H
 
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@
 #define RANGES_MAX        64
 #define MACHINE_TRIES_MAX 3
 #define BOOT_LIMIT_MS     600000 /* start call to the agent's hello */
+#define FORK_LIMIT_MS     180000 /* the same for a fork */
 #define PATH_BYTES        1024
 #define SILENT_LIMIT_MS   75000 /* two heartbeats and a half */
 #define MARK_EVERY_MS     10000 /* an idle ledger still records the clock this often */
@@ -141,7 +143,10 @@ struct machine {
     uint32_t instance;
     struct es_link *link;
     bool link_closing, mould, resetting;
-    bool forked;         /* continues a frozen mould: it is told so when personalised */
+    bool freezing; /* a mould that comes up to be frozen: its setup is done */
+    bool forked;   /* continues a frozen mould, and is told so when personalised */
+    bool no_fork;  /* forking it failed: it is booted */
+    struct es_hyp_fork_times fork_times;
     char epoch[17];      /* of the last hello */
     char done_epoch[17]; /* personalised in this epoch */
     int64_t next_id;
@@ -249,6 +254,9 @@ void vars_derive(const struct range *range, const char *purpose, int team,
 
 /* ---------------------------------------------------------------- ranges */
 
+enum mode { MODE_AUTO, MODE_BOOT, MODE_FORK };
+#define MOULD_KEY_MAX 41 /* 40 hex digits */
+
 enum range_phase { R_BRINGING, R_UP, R_FAILED, R_LEAVING };
 
 struct probe_slot { /* one condition of one team */
@@ -285,8 +293,12 @@ struct range {
     char accel[8]; /* "kvm", "tcg"; "" until found out */
     struct es_scenario *scenario;
     struct es_plan *plan;
-    struct es_image *images; /* by node */
-    char (*mould_hash)[41];  /* by node; "" without setup */
+    struct es_image *images;           /* by node */
+    char (*mould_hash)[MOULD_KEY_MAX]; /* by node; "" without setup */
+    enum mode mode;                    /* as asked for */
+    char frozen_key[MOULD_KEY_MAX];    /* names the frozen moulds; "": not known */
+    char no_fork[200];                 /* why machines are booted; "": they are forked */
+    struct freeze *freeze;
     char seed_disc[PATH_BYTES];
     unsigned char secret[SEED_BYTES];
     char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */
@@ -391,6 +403,7 @@ void range_watch_end(struct range *r);
 struct bring_request {
     const char *file, *name, *accel; /* name, accel: NULL for the default */
     int teams;
+    enum mode mode;
     void (*done)(struct range *r, int status, const struct es_err *err, void *arg);
     void (*progress)(json_t *event, void *arg); /* takes */
     void *arg;
@@ -411,10 +424,36 @@ int files_bundle(const struct es_scenario *scenario, struct es_store *store,
                  struct es_err *err);
 
 /* ---- images.c: which images the range stands on, for a core that comes after */
+int mode_read(const char *name, enum mode *ret_mode); /* NULL leaves it */
 int images_keep(const struct range *r, struct es_err *err);
 void images_restore(struct range *r);
 
+/* ---- sum.c: what a mould's name is made of */
+void sum_text(crypto_generichash_state *state, const char *text); /* NULL: "" */
+void sum_number(crypto_generichash_state *state, int64_t v);
+int sum_file(crypto_generichash_state *state, const char *path, struct es_err *err);
+int sum_tree(crypto_generichash_state *state, const char *path, struct es_err *err);
+int sum_sparse(const char *path, char ret_hex[65], struct es_err *err); /* [worker] */
+
+/* ---- frozen.c: the frozen moulds of a scenario, STATE/moulds/KEY/ */
+/* Names the moulds of the range and looks whether they stand. [worker] */
+int frozen_find(struct range *r, struct es_err *err);
+bool frozen_stands(const struct range *r, char *why, size_t size);
+/* NODE.ram, NODE.state, NODE.qcow2, NODE.overlay; without a node the folder's own. */
+int frozen_path(const struct range *r, const char *node, const char *suffix, char *dst,
+                size_t size);
+int frozen_begin(struct range *r, struct es_err *err);  /* an empty folder [worker] */
+int frozen_finish(struct range *r, struct es_err *err); /* complete: hashed [worker] */
+
+/* ---- freeze.c: makes them. Calls back once, unless the range ends. */
+void freeze_begin(struct range *r,
+                  void (*done)(struct range *r, int status, const struct es_err *err,
+                               void *arg),
+                  void *arg);
+
 /* ---- mould.c */
+/* Of the node's image and setup. [worker] */
+int mould_digest(struct range *r, int node, unsigned char digest[32], struct es_err *err);
 int mould_hashes(struct range *r, struct es_err *err); /* [worker] */
 bool mould_known(const struct range *r, int node);
 void mould_disks(struct range *r);

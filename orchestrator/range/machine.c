@@ -179,6 +179,13 @@ void machine_bring_up(struct machine *m)
 
 /* ---------------------------------------------------------------- disk, start */
 
+static void queue(struct machine *m)
+{
+    machine_set(m, M_QUEUED, "waiting for its turn");
+    es_list_push(&m->range->core->boot_queue, &m->boot_link);
+    try_boot(m->range->core);
+}
+
 static void on_disk(void *ctx, int status, const struct es_err *err)
 {
     struct machine *m = ctx;
@@ -188,9 +195,13 @@ static void on_disk(void *ctx, int status, const struct es_err *err)
         machine_fail(m, "make the disk", err);
         return;
     }
-    machine_set(m, M_QUEUED, "waiting for its turn");
-    es_list_push(&m->range->core->boot_queue, &m->boot_link);
-    try_boot(m->range->core);
+    queue(m);
+}
+
+/* Forks get their disk with the fork. */
+static bool is_to_fork(const struct machine *m)
+{
+    return m->plan->team > 0 && m->range->no_fork[0] == '\0' && !m->no_fork;
 }
 
 static void on_cleared(void *ctx, int status, const struct es_err *err)
@@ -202,6 +213,11 @@ static void on_cleared(void *ctx, int status, const struct es_err *err)
         return;
     if (status != 0 && status != ES_ENOENT) {
         machine_fail(m, "stop what runs under its name", err);
+        return;
+    }
+    m->forked = is_to_fork(m);
+    if (m->forked) {
+        queue(m);
         return;
     }
     es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
@@ -224,14 +240,25 @@ static void begin_disk(struct machine *m)
         on_cleared, m);
 }
 
+/* Down the ladder: what could not be forked is booted, unless a fork was asked for. */
+static void step_down(struct machine *m, const struct es_err *err)
+{
+    if (!m->forked || m->range->mode == MODE_FORK || err->code == ES_ECONN ||
+        err->code == ES_ECANCELED)
+        return;
+    es_log_warn("%s: cannot be forked, is booted: %s", m->label, err->msg);
+    m->no_fork = true;
+}
+
 static void on_boot_limit(struct machine *m)
 {
     struct es_err err = {0};
     es_err_set(&err, ES_ETIMEDOUT,
                "its agent did not answer within %d s; look at the end of %s for what the "
                "guest printed",
-               BOOT_LIMIT_MS / 1000, m->serial_log);
-    machine_fail(m, "boot", &err);
+               (m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS) / 1000, m->serial_log);
+    step_down(m, &err);
+    machine_fail(m, m->forked ? "fork" : "boot", &err);
 }
 
 static const struct es_link_events link_events;
@@ -258,23 +285,75 @@ void machine_connect_again(struct machine *m)
         es_log_error("%s: %s", m->label, err.msg);
 }
 
-static void on_started(void *ctx, int status, const struct es_err *start_err)
+static void started(struct machine *m)
+{
+    struct es_err err = {0};
+    machine_set(m, M_BOOTING, "waiting for its agent");
+    range_machine_event(m, ES_MEV_UP, m->forked ? "fork" : "boot");
+    if (open_link(m, &err) != 0)
+        machine_fail(m, "connect to the agent", &err);
+    else
+        machine_timer(m, m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS, on_boot_limit);
+}
+
+static void on_started(void *ctx, int status, const struct es_err *err)
 {
     struct machine *m = ctx;
-    struct es_err err = {0};
+    if (range_release(m->range) || machine_state(m) != M_STARTING)
+        return;
+    if (status != 0)
+        machine_fail(m, "start", err);
+    else
+        started(m);
+}
+
+static void on_forked(void *ctx, int status, const struct es_hyp_fork_times *times,
+                      const struct es_err *err)
+{
+    struct machine *m = ctx;
     if (range_release(m->range) || machine_state(m) != M_STARTING)
         return;
     if (status != 0) {
-        machine_fail(m, "start", start_err);
+        step_down(m, err);
+        machine_fail(m, "fork", err);
         return;
     }
-    machine_set(m, M_BOOTING, "waiting for its agent");
-    range_machine_event(m, ES_MEV_UP, NULL);
-    if (open_link(m, &err) != 0) {
-        machine_fail(m, "connect to the agent", &err);
-        return;
+    m->fork_times = *times;
+    started(m);
+}
+
+static void fork_machine(struct machine *m)
+{
+    struct range *r = m->range;
+    char overlay[PATH_BYTES + ES_NAME_MAX + 64], state[PATH_BYTES + ES_NAME_MAX + 64],
+        ram[PATH_BYTES + ES_NAME_MAX + 64], seed[PATH_BYTES + 64];
+    frozen_path(r, m->node->name, "overlay", overlay, sizeof overlay);
+    frozen_path(r, m->node->name, "state", state, sizeof state);
+    frozen_path(r, m->node->name, "ram", ram, sizeof ram);
+    frozen_path(r, NULL, "seed.iso", seed, sizeof seed);
+    struct es_hyp_fork fork = {.machine = m->spec, .overlay = overlay, .state = state};
+    fork.machine.memory = ES_HYP_MEMORY_FORK;
+    fork.machine.ram = ram;
+    fork.machine.seed = seed;
+    range_hold(r);
+    if (es_hyp_machine_fork(r->core->hyp, &fork, on_forked, m) != 0) {
+        struct es_err err = {0};
+        on_forked(m, es_err_nomem(&err), NULL, &err);
     }
-    machine_timer(m, BOOT_LIMIT_MS, on_boot_limit);
+}
+
+static void start_machine(struct machine *m)
+{
+    char ram[PATH_BYTES + ES_NAME_MAX + 64];
+    struct es_hyp_machine spec = m->spec;
+    if (m->freezing) {
+        frozen_path(m->range, m->node->name, "ram", ram, sizeof ram);
+        spec.memory = ES_HYP_MEMORY_MOULD;
+        spec.ram = ram;
+    }
+    range_hold(m->range);
+    hyp_submit(es_hyp_machine_start(m->range->core->hyp, &spec, on_started, m),
+               on_started, m);
 }
 
 static void boot(struct machine *m)
@@ -295,10 +374,11 @@ static void boot(struct machine *m)
                                           es_str_eq(m->node->trainee.console, "graphic")};
     m->boot_began_ms = uv_now(m->range->core->loop);
     m->epoch[0] = m->done_epoch[0] = '\0';
-    machine_set(m, M_STARTING, "starting");
-    range_hold(m->range);
-    hyp_submit(es_hyp_machine_start(m->range->core->hyp, &m->spec, on_started, m),
-               on_started, m);
+    machine_set(m, M_STARTING, m->forked ? "forking" : "starting");
+    if (m->forked)
+        fork_machine(m);
+    else
+        start_machine(m);
 }
 
 /* Booting takes processors; more at once than they can carry makes all of them late. */

@@ -17,105 +17,42 @@
 #define MOULD_VERSION "1"
 #define OFF_LIMIT_MS  120000
 
-static void hash_text(crypto_generichash_state *state, const char *text)
-{
-    static const char none[] = "";
-    const char *t = text != NULL ? text : none;
-    crypto_generichash_update(state, (const unsigned char *)t, strlen(t) + 1);
-}
-
-static void hash_number(crypto_generichash_state *state, int64_t v)
-{
-    char text[24];
-    es_str_printf(text, sizeof text, "%lld", (long long)v);
-    hash_text(state, text);
-}
-
-static int hash_file(crypto_generichash_state *state, const char *path,
-                     struct es_err *err)
-{
-    unsigned char block[16384];
-    ssize_t n = -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && (n = read(fd, block, sizeof block)) > 0)
-        crypto_generichash_update(state, block, (size_t)n);
-    int saved = errno;
-    if (fd >= 0)
-        close(fd);
-    return n == 0 ? 0
-                  : es_err_set(err, ES_EIO, "cannot read %s: %s", path, strerror(saved));
-}
-
-static int compare_names(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int hash_tree(crypto_generichash_state *state, const char *path, int depth,
-                     struct es_err *err)
-{
-    struct stat st;
-    struct dirent **names = NULL;
-    char below[PATH_BYTES];
-    if (stat(path, &st) != 0 || depth > 16)
-        return es_err_set(err, ES_ENOENT, "the asset %s is not there", path);
-    if (!S_ISDIR(st.st_mode)) {
-        hash_number(state, st.st_mode & 0111);
-        return hash_file(state, path, err);
-    }
-    int rc = 0, count = scandir(path, &names, NULL, compare_names);
-    for (int i = 0; i < count; i++) {
-        const char *name = names[i]->d_name;
-        if (rc == 0 && !es_str_eq(name, ".") && !es_str_eq(name, "..")) {
-            hash_text(state, name);
-            rc = es_str_printf(below, sizeof below, "%s/%s", path, name);
-            if (rc == 0)
-                rc = hash_tree(state, below, depth + 1, err);
-            else
-                es_err_set(err, rc, "a path below %s is too long", path);
-        }
-        free(names[i]); /* from scandir */
-    }
-    free(names); /* from scandir */
-    return rc;
-}
-
-static int hash_node(struct range *r, int node_index, struct es_err *err)
+int mould_digest(struct range *r, int node_index, unsigned char digest[32],
+                 struct es_err *err)
 {
     const struct es_node *node = &r->scenario->nodes[node_index];
     crypto_generichash_state state;
-    unsigned char digest[32];
     char path[PATH_BYTES];
     int rc = 0;
-    crypto_generichash_init(&state, NULL, 0, sizeof digest);
-    hash_text(&state, "mould " MOULD_VERSION);
-    hash_text(&state, r->images[node_index].digest);
-    hash_text(&state, node->name);
-    hash_number(&state, node->disk_bytes);
+    crypto_generichash_init(&state, NULL, 0, 32);
+    sum_text(&state, "mould " MOULD_VERSION);
+    sum_text(&state, r->images[node_index].digest);
+    sum_text(&state, node->name);
+    sum_number(&state, node->disk_bytes);
     for (size_t i = 0; i < node->account_count; i++) {
-        hash_text(&state, node->accounts[i].user);
-        hash_text(&state, node->accounts[i].password);
+        sum_text(&state, node->accounts[i].user);
+        sum_text(&state, node->accounts[i].password);
     }
     for (size_t i = 0; i < node->setup_count && rc == 0; i++) {
         const struct es_step *step = &node->setup[i];
-        hash_number(&state, step->kind);
-        hash_text(&state, step->text);
-        hash_text(&state, step->from);
-        hash_text(&state, step->to);
-        hash_text(&state, step->owner);
-        hash_text(&state, step->service_state);
-        hash_number(&state, step->mode);
-        hash_number(&state, step->mtime_s);
-        hash_number(&state, step->template_);
+        sum_number(&state, step->kind);
+        sum_text(&state, step->text);
+        sum_text(&state, step->from);
+        sum_text(&state, step->to);
+        sum_text(&state, step->owner);
+        sum_text(&state, step->service_state);
+        sum_number(&state, step->mode);
+        sum_number(&state, step->mtime_s);
+        sum_number(&state, step->template_);
         if (step->from == NULL)
             continue;
         rc = es_str_printf(path, sizeof path, "%s/%s", r->scenario->dir, step->from);
-        rc = rc == 0 ? hash_tree(&state, path, 0, err)
+        rc = rc == 0 ? sum_tree(&state, path, err)
                      : es_err_set(err, rc, "the path of %s is too long", step->from);
     }
-    crypto_generichash_final(&state, digest, sizeof digest);
-    sodium_bin2hex(r->mould_hash[node_index], sizeof r->mould_hash[node_index], digest,
-                   20);
+    crypto_generichash_final(&state, digest, 32);
+    if (rc != 0)
+        es_err_prefix(err, "setup of node %s", node->name);
     return rc;
 }
 
@@ -124,11 +61,11 @@ int mould_hashes(struct range *r, struct es_err *err)
     for (size_t n = 0; n < r->scenario->nodes_count; n++) {
         if (r->scenario->nodes[n].setup_count == 0)
             continue;
-        int rc = hash_node(r, (int)n, err);
-        if (rc != 0) {
-            es_err_prefix(err, "setup of node %s", r->scenario->nodes[n].name);
+        unsigned char digest[32];
+        int rc = mould_digest(r, (int)n, digest, err);
+        if (rc != 0)
             return rc;
-        }
+        sodium_bin2hex(r->mould_hash[n], sizeof r->mould_hash[n], digest, 20);
     }
     return 0;
 }

@@ -15,6 +15,9 @@
 #define QUIET_LIMIT_MS       120000
 #define READY_EVERY_MS       1000
 #define READY_PROBE_MS       10000
+#define READY_LIMIT_MS       300000
+/* A mould whose `ready` may rest on steps that only teams have is not waited for longer. */
+#define MOULD_READY_MS 10000
 
 static json_t *account_list(struct machine *m, struct es_err *err)
 {
@@ -190,6 +193,10 @@ static void on_ready_probe(struct machine *m, const struct es_result *result, vo
         return;
     }
     if ((int64_t)uv_now(m->range->core->loop) > m->ready_until_ms) {
+        if (m->freezing && m->node->personalise_count > 0) {
+            become_ready(m); /* what makes it ready is perhaps among a team's own steps */
+            return;
+        }
         struct es_err err = {0};
         es_err_set(&err, ES_EGUEST,
                    "its `ready` probe did not pass in time; last seen: %s", why);
@@ -223,9 +230,11 @@ static void begin_ready(struct machine *m)
 void machine_check_ready(struct machine *m)
 {
     es_str_printf(m->done_epoch, sizeof m->done_epoch, "%s", m->epoch);
-    m->ready_until_ms =
-        (int64_t)uv_now(m->range->core->loop) +
-        (m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : 300000);
+    int64_t patience_ms =
+        m->node->ready_timeout_ms > 0 ? m->node->ready_timeout_ms : READY_LIMIT_MS;
+    if (m->freezing && m->node->personalise_count > 0 && patience_ms > MOULD_READY_MS)
+        patience_ms = MOULD_READY_MS;
+    m->ready_until_ms = (int64_t)uv_now(m->range->core->loop) + patience_ms;
     machine_set(m, M_CHECKING, "checking that it is ready");
     begin_ready(m);
 }
@@ -246,7 +255,7 @@ static void on_setup(struct machine *m, int status, const struct es_err *err, vo
         machine_fail(m, machine_state(m) == M_SETUP ? "setup" : "personalise", err);
         return;
     }
-    if (m->mould) /* its disk is what is kept; each team's machine is checked itself */
+    if (m->mould && !m->freezing) /* its disk is what is kept: teams' are checked */
         become_ready(m);
     else
         machine_check_ready(m);
@@ -317,6 +326,10 @@ static void keep_baselines(struct machine *m)
 static void begin_steps(struct machine *m)
 {
     /* The mould has no machines of range scope: those are set up themselves. */
+    if (m->freezing) { /* was set up, and has no team whose steps these would be */
+        machine_check_ready(m);
+        return;
+    }
     if (m->mould || (m->plan->team < 0 && m->node->setup_count > 0 && !m->setup_done)) {
         machine_set(m, M_SETUP, "setting up");
         steps_start(m, m->node->setup, m->node->setup_count, 0, on_setup, NULL);

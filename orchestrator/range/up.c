@@ -29,6 +29,7 @@ void es_range_call_up(struct es_range_core *core, const json_t *params,
 {
     const char *accel = json_string_value(json_object_get(params, "accel"));
     json_int_t teams = json_integer_value(json_object_get(params, "teams"));
+    enum mode mode = MODE_AUTO;
     if (json_object_get(params, "teams") != NULL &&
         (teams < 1 || teams > ES_PLAN_TEAMS_MAX)) {
         reply_fail_new(reply, ES_ELIMIT, "the number of teams is 1 to %d",
@@ -39,11 +40,16 @@ void es_range_call_up(struct es_range_core *core, const json_t *params,
         reply_fail_new(reply, ES_EINVAL, "the accelerator is kvm or tcg, not %s", accel);
         return;
     }
+    if (mode_read(json_string_value(json_object_get(params, "mode")), &mode) != 0) {
+        reply_fail_new(reply, ES_EINVAL, "the mode is auto, fork or boot");
+        return;
+    }
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
         .name = json_string_value(json_object_get(params, "range")),
         .teams = (int)teams,
         .accel = accel,
+        .mode = mode,
         .done = on_up,
         .progress = on_progress,
         .arg = reply};

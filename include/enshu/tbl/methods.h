@@ -11,7 +11,7 @@
     X("image.build",   image_build,   STREAM, "name:string! packages:list force:bool",                             "{name, digest, bytes, took_ms, cached}") \
     X("image.list",    image_list,    CALL,   "",                                                                  "{images: [{name, digest, bytes, built, packages}]}") \
     X("image.rm",      image_rm,      CALL,   "digest:string!",                                                    "{removed}") \
-    X("up",            up,            STREAM, "file:string! teams:int range:string accel:string",                  "{range, teams, machines}") \
+    X("up",            up,            STREAM, "file:string! teams:int range:string accel:string mode:string",      "{range, teams, machines}") \
     X("status",        status,        CALL,   "range:string",                                                      "{ranges: [{range, state, clock, teams, machines…}]}") \
     X("watch",         watch,         STREAM, "range:string!",                                                     "progress: status snapshots and events, until the client leaves") \
     X("start",         start,         CALL,   "range:string! by:string",                                           "{clock}") \

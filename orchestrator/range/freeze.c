@@ -1,0 +1,285 @@
+/* Freezing a scenario's moulds. All of team zero's machines come up from their disks, as a
+ * team's would, but belong to none; when all are ready they become quiet, are suspended
+ * together, and only then frozen, one by one: they are of one moment.
+ *
+ *   folder -> up -> quiet -> links closed -> all suspended -> each frozen -> all ended ->
+ *   disks kept -> overlays made -> hashed
+ *
+ * Whatever fails, team zero's machines are ended before the answer. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "inner.h"
+
+struct freeze {
+    struct range *range;
+    struct job job;
+    size_t waiting;
+    void (*next)(struct freeze *f); /* when nothing is waited for any more */
+    struct es_err first;            /* the first failure */
+    bool failed;
+    uint64_t began_ms;
+    void (*done)(struct range *r, int status, const struct es_err *err, void *arg);
+    void *arg;
+};
+
+static void finish(struct freeze *f)
+{
+    struct range *r = f->range;
+    void (*done)(struct range *, int, const struct es_err *, void *) = f->done;
+    void *arg = f->arg;
+    struct es_err err = f->first;
+    int status = f->failed ? err.code : 0;
+    if (!f->failed)
+        es_log_info("range %s: moulds frozen after %llu ms", r->name,
+                    (unsigned long long)(uv_now(r->core->loop) - f->began_ms));
+    r->freeze = NULL;
+    es_free(f);
+    done(r, status, status != 0 ? &err : NULL, arg);
+}
+
+static void note(struct freeze *f, int status, const struct es_err *err)
+{
+    if (status == 0 || f->failed)
+        return;
+    f->failed = true;
+    f->first = *err;
+}
+
+static void arrived(struct freeze *f)
+{
+    ES_ASSERT(f->waiting > 0);
+    if (--f->waiting == 0)
+        f->next(f);
+}
+
+/* Does `one` for each machine and goes on when all have arrived. */
+static void for_each(struct freeze *f, void (*one)(struct freeze *f, struct machine *m),
+                     void (*next)(struct freeze *f))
+{
+    struct range *r = f->range;
+    f->next = next;
+    f->waiting = 1;
+    for (size_t i = 0; i < r->machine_count; i++)
+        if (r->machines[i].mould) {
+            f->waiting++;
+            one(f, &r->machines[i]);
+        }
+    arrived(f);
+}
+
+/* The answer of a hypervisor call for a machine. */
+static void on_call(void *ctx, int status, const struct es_err *err)
+{
+    struct machine *m = ctx;
+    struct range *r = m->range;
+    struct es_err told = {0};
+    if (range_release(r))
+        return;
+    if (status != 0) {
+        told = *err;
+        es_err_prefix(&told, "%s: freeze", m->label);
+    }
+    note(r->freeze, status, &told);
+    arrived(r->freeze);
+}
+
+/* ---------------------------------------------------------------- the end */
+
+static void work_finish(struct job *job)
+{
+    job->status = frozen_finish(job->arg, &job->err);
+}
+
+static void after_finish(struct job *job)
+{
+    struct range *r = job->arg;
+    if (range_release(r))
+        return;
+    note(r->freeze, job->status, &job->err);
+    finish(r->freeze);
+}
+
+static void start_job(struct freeze *f, void (*work)(struct job *job),
+                      void (*after)(struct job *job))
+{
+    struct es_err err = {0};
+    f->job = (struct job){
+        .what = "freeze moulds", .work = work, .after = after, .arg = f->range};
+    if (job_start(f->range->core, &f->job, &err) != 0) {
+        note(f, err.code, &err);
+        finish(f);
+    } else
+        range_hold(f->range);
+}
+
+static void keep_overlays(struct freeze *f)
+{
+    struct range *r = f->range;
+    char from[PATH_BYTES + ES_PLAN_NAME_MAX], to[PATH_BYTES + ES_NAME_MAX + 64];
+    struct es_err err = {0};
+    for (size_t i = 0; i < r->machine_count && !f->failed; i++) {
+        const struct machine *m = &r->machines[i];
+        if (!m->mould)
+            continue;
+        es_str_printf(from, sizeof from, "%s", m->disk);
+        frozen_path(r, m->node->name, "overlay", to, sizeof to);
+        if (rename(from, to) != 0 || chmod(to, 0644) != 0)
+            note(f, es_err_set(&err, ES_EIO, "cannot keep %s: %s", to, strerror(errno)),
+                 &err);
+    }
+    if (f->failed)
+        finish(f);
+    else
+        start_job(f, work_finish, after_finish);
+}
+
+static void make_overlay(struct freeze *f, struct machine *m)
+{
+    struct range *r = f->range;
+    char name[ES_PLAN_NAME_MAX + 8], backing[PATH_BYTES + ES_NAME_MAX + 64];
+    es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
+    frozen_path(r, m->node->name, "qcow2", backing, sizeof backing);
+    range_hold(r);
+    hyp_submit(es_hyp_volume_apply(r->core->hyp, r->name, name, backing,
+                                   m->plan->disk_bytes, true, on_call, m),
+               on_call, m);
+}
+
+static void keep_disks(struct freeze *f)
+{
+    struct range *r = f->range;
+    char to[PATH_BYTES + ES_NAME_MAX + 64];
+    struct es_err err = {0};
+    for (size_t i = 0; i < r->machine_count; i++) {
+        struct machine *m = &r->machines[i];
+        if (!m->mould)
+            continue;
+        m->freezing = false;
+        if (machine_state(m) == M_STOPPING)
+            machine_set(m, M_DOWN, "frozen");
+        frozen_path(r, m->node->name, "qcow2", to, sizeof to);
+        if (!f->failed && rename(m->disk, to) != 0)
+            note(f, es_err_set(&err, ES_EIO, "cannot keep %s: %s", to, strerror(errno)),
+                 &err);
+    }
+    if (f->failed)
+        finish(f);
+    else
+        for_each(f, make_overlay, keep_overlays);
+}
+
+static void end_machine(struct freeze *f, struct machine *m)
+{
+    struct range *r = f->range;
+    steps_abort(m);
+    m->on_timer = NULL;
+    m->on_settled = NULL;
+    machine_release_boot(m);
+    machine_close_link(m);
+    if (machine_state(m) == M_READY) /* another one failed */
+        machine_set(m, M_STOPPING, "ending");
+    range_hold(r);
+    hyp_submit(es_hyp_machine_stop(r->core->hyp, m->plan->name, false, on_call, m),
+               on_call, m);
+}
+
+static void end_machines(struct freeze *f)
+{
+    for_each(f, end_machine, keep_disks);
+}
+
+/* ---------------------------------------------------------------- the moment */
+
+static void freeze_machine(struct freeze *f, struct machine *m)
+{
+    struct range *r = f->range;
+    char state[PATH_BYTES + ES_NAME_MAX + 64];
+    frozen_path(r, m->node->name, "state", state, sizeof state);
+    range_hold(r);
+    hyp_submit(es_hyp_machine_freeze(r->core->hyp, m->plan->name, state, on_call, m),
+               on_call, m);
+}
+
+static void freeze_machines(struct freeze *f)
+{
+    if (f->failed)
+        end_machines(f);
+    else
+        for_each(f, freeze_machine, end_machines);
+}
+
+static void suspend_machine(struct freeze *f, struct machine *m)
+{
+    struct range *r = f->range;
+    machine_close_link(m); /* the guest sees its host leave, and waits for it */
+    machine_set(m, M_STOPPING, "freezing");
+    range_hold(r);
+    hyp_submit(es_hyp_machine_suspend(r->core->hyp, m->plan->name, on_call, m), on_call,
+               m);
+}
+
+static void suspend_machines(struct freeze *f)
+{
+    if (f->failed)
+        end_machines(f);
+    else
+        for_each(f, suspend_machine, freeze_machines);
+}
+
+/* ---------------------------------------------------------------- team zero comes up */
+
+static void on_settled(struct machine *m, bool ok, const struct es_err *err)
+{
+    struct freeze *f = m->settled_arg;
+    if (!ok)
+        note(f, err->code, err);
+    arrived(f);
+}
+
+static void bring_up_machine(struct freeze *f, struct machine *m)
+{
+    m->freezing = true;
+    m->on_settled = on_settled;
+    m->settled_arg = f;
+    machine_bring_up(m);
+}
+
+static void work_folder(struct job *job)
+{
+    job->status = frozen_begin(job->arg, &job->err);
+}
+
+static void after_folder(struct job *job)
+{
+    struct range *r = job->arg;
+    struct freeze *f = r->freeze;
+    if (range_release(r))
+        return;
+    note(f, job->status, &job->err);
+    if (f->failed)
+        finish(f);
+    else
+        for_each(f, bring_up_machine, suspend_machines);
+}
+
+void freeze_begin(struct range *r,
+                  void (*done)(struct range *r, int status, const struct es_err *err,
+                               void *arg),
+                  void *arg)
+{
+    struct es_err err = {0};
+    struct freeze *f = es_calloc(1, sizeof *f);
+    if (f == NULL) {
+        done(r, es_err_nomem(&err), &err, arg);
+        return;
+    }
+    ES_ASSERT(r->freeze == NULL);
+    *f = (struct freeze){
+        .range = r, .done = done, .arg = arg, .began_ms = uv_now(r->core->loop)};
+    r->freeze = f;
+    start_job(f, work_folder, after_folder);
+}
