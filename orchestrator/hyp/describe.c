@@ -272,6 +272,17 @@ static void write_genid(struct es_xml *x, const struct es_hyp_machine *spec)
     es_xml_text_element(x, "genid", genid);
 }
 
+/* At a start libvirt asks QEMU for each property of the CPU by itself, 400 round trips and
+ * three quarters of the time that a start takes. Told that this QEMU does not list what it
+ * could not give, libvirt asks for the CPUID words at once instead, in three. It only
+ * records the answer in the live XML; QEMU's command line stays the same. */
+static void write_capabilities(struct es_xml *x)
+{
+    es_xml_open(x, "qemu:capabilities");
+    es_xml_element(x, "qemu:del", "capability", "cpu-unavailable-features", NULL);
+    es_xml_close(x);
+}
+
 static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
                           const char *accel, bool is_test, const char *hash)
 {
@@ -283,7 +294,7 @@ static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
     char number[24];
     es_xml_open(x, "domain");
     es_xml_attr(x, "type", is_test ? "test" : kvm ? "kvm" : "qemu");
-    if (spec->memory != ES_HYP_MEMORY_OWN)
+    if (!is_test)
         es_xml_attr(x, "xmlns:qemu", QEMU_NS);
     es_xml_text_element(x, "name", m->name);
     es_xml_text_element(x, "uuid", m->uuid);
@@ -308,6 +319,8 @@ static void write_machine(struct es_xml *x, const struct es_hyp_machine *spec,
     int rc = spec->memory != ES_HYP_MEMORY_OWN ? write_memory(x, spec) : 0;
     if (rc != 0)
         x->status = rc;
+    if (!is_test)
+        write_capabilities(x);
     es_xml_close(x);
 }
 
