@@ -1,4 +1,5 @@
 /* Calls of the core, one at a time, on a loop of our own. */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,4 +223,40 @@ int core_range_params(struct cli *cli, const char *given, json_t **ret_params,
         return rc;
     *ret_params = json_pack("{s:s}", "range", cli->range);
     return *ret_params != NULL ? 0 : es_err_nomem(err);
+}
+
+/* ---------------------------------------------------------------- what commands share */
+
+int call_shown(struct cli *cli, const char *method, json_t *params, json_t **ret_result,
+               struct es_err *err)
+{
+    *ret_result = NULL;
+    if (params == NULL)
+        return es_err_nomem(err);
+    json_t *result = NULL;
+    int rc = core_call(cli, method, params, progress_event, &result, err);
+    progress_end(cli);
+    if (rc == 0 && cli->json) {
+        out_json(result);
+        json_decref(result);
+        result = NULL;
+    }
+    *ret_result = result;
+    return rc;
+}
+
+int absolute(const char *file, char dst[PATH_MAX], struct es_err *err)
+{
+    if (realpath(file, dst) != NULL)
+        return 0;
+    return es_err_set(err, errno == ENOENT ? ES_ENOENT : ES_EIO, "%s: %s", file,
+                      strerror(errno));
+}
+
+int check_accel(const struct cli *cli, struct es_err *err)
+{
+    const char *accel = cli->opt[OPT_accel];
+    if (accel == NULL || es_str_eq(accel, "kvm") || es_str_eq(accel, "tcg"))
+        return 0;
+    return es_err_set(err, ES_EINVAL, "--accel %.20s: must be kvm or tcg", accel);
 }

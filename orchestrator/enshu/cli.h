@@ -9,6 +9,7 @@
 #define ENSHU_CLI_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <uv.h>
@@ -126,6 +127,13 @@ int core_range(struct cli *cli, const char *given, struct es_err *err);
 int core_range_params(struct cli *cli, const char *given, json_t **ret_params,
                       struct es_err *err);
 void core_close(struct cli *cli);
+/* Calls with progress shown and prints the JSON when that is wanted: *ret_result is NULL
+ * then, else gives a reference. Takes params. */
+int call_shown(struct cli *cli, const char *method, json_t *params, json_t **ret_result,
+               struct es_err *err);
+/* The core has a working directory of its own. */
+int absolute(const char *file, char dst[PATH_MAX], struct es_err *err);
+int check_accel(const struct cli *cli, struct es_err *err);
 /* Adds a member when text is not NULL. */
 void params_text(json_t *params, const char *key, const char *text);
 
@@ -170,7 +178,8 @@ const char *member_title(const struct cli *cli, const json_t *object);
 /* clang-format off */
 #define CLI_RUN_MAP(X)                                                                   \
     X(validate) X(plan) X(schema) X(reference) X(doctor) X(version) X(help)              \
-    X(image_build) X(image_list) X(image_rm) X(up) X(status) X(watch) X(start)           \
+    X(image_build) X(image_list) X(image_rm) X(mould_list)           \
+    X(mould_build) X(mould_rm) X(mould_verify) X(up) X(status) X(watch) X(start)           \
     X(pause) X(resume) X(stop) X(exec) X(console) X(reset) X(score) X(score_explain)     \
     X(rescore) X(ledger_export) X(ledger_verify) X(correct) X(rehearse) X(down)          \
     X(gc) X(shutdown)

@@ -7,43 +7,6 @@
 #include "cli.h"
 #include "enshu/common/str.h"
 
-/* Calls with progress shown, prints the JSON when that is wanted. *ret_result is NULL
- * then, else gives a reference. */
-static int call_shown(struct cli *cli, const char *method, json_t *params,
-                      json_t **ret_result, struct es_err *err)
-{
-    *ret_result = NULL;
-    if (params == NULL)
-        return es_err_nomem(err);
-    json_t *result = NULL;
-    int rc = core_call(cli, method, params, progress_event, &result, err);
-    progress_end(cli);
-    if (rc == 0 && cli->json) {
-        out_json(result);
-        json_decref(result);
-        result = NULL;
-    }
-    *ret_result = result;
-    return rc;
-}
-
-/* The core has a working directory of its own. */
-static int absolute(const char *file, char dst[PATH_MAX], struct es_err *err)
-{
-    if (realpath(file, dst) != NULL)
-        return 0;
-    return es_err_set(err, errno == ENOENT ? ES_ENOENT : ES_EIO, "%s: %s", file,
-                      strerror(errno));
-}
-
-static int check_accel(const struct cli *cli, struct es_err *err)
-{
-    const char *accel = cli->opt[OPT_accel];
-    if (accel == NULL || es_str_eq(accel, "kvm") || es_str_eq(accel, "tcg"))
-        return 0;
-    return es_err_set(err, ES_EINVAL, "--accel %.20s: must be kvm or tcg", accel);
-}
-
 static json_t *split(const char *list)
 {
     json_t *array = json_array();

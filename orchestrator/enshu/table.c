@@ -54,6 +54,24 @@ const struct cli_command cli_commands[] = {
      "DIGEST as `image list` shows it; a beginning that fits only one is enough.",
      "enshu image rm 3f9a2c",
      CORE, 1, 1, false, run_image_rm},
+    /* moulds */
+    {"mould list", "", "list what machines are forked or booted from",
+     "disk: a node's disk after its setup. frozen: the running machines of a scenario's\n"
+     "teams, from which a range appears in seconds.",
+     "enshu mould list",
+     CORE, 0, 0, false, run_mould_list},
+    {"mould build", "FILE", "set up and freeze a scenario's moulds ahead",
+     "`up` does it by itself; building ahead saves the wait.",
+     "enshu mould build scenarios/city-hall",
+     "accel" CORE, 1, 1, false, run_mould_build},
+    {"mould rm", "KEY", "remove a mould that nothing stands on",
+     "KEY as `mould list` shows it; a beginning that fits only one is enough.",
+     "enshu mould rm 3f9a2c",
+     CORE, 1, 1, false, run_mould_rm},
+    {"mould verify", "[KEY]", "read frozen moulds and compare them with what they were",
+     "Exit code 74 when one was changed: remove it, the next `up` builds it anew.",
+     "enshu mould verify",
+     CORE, 0, 1, false, run_mould_verify},
     /* a range's life */
     {"up", "FILE", "bring up a range",
      "Checks and plans the scenario, builds missing images, starts every machine and waits\n"

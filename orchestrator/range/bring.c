@@ -218,6 +218,10 @@ static void begin_freeze(struct bring *b)
 
 static void begin_teams(struct bring *b)
 {
+    if (b->request.moulds_only) {
+        finish(b, 0, NULL);
+        return;
+    }
     tell_step(b, "machines",
               b->range->no_fork[0] == '\0' ? "forking the teams' machines"
                                            : "booting the teams' machines");

@@ -20,6 +20,10 @@
 
 #define FROZEN_VERSION 1
 
+const struct frozen_part frozen_parts[] = {
+    {"ram", "ram_hash"}, {"state", "state_hash"}, {"qcow2", "disk_hash"}};
+const size_t frozen_part_count = ES_COUNT(frozen_parts);
+
 int frozen_path(const struct range *r, const char *node, const char *suffix, char *dst,
                 size_t size)
 {
@@ -169,23 +173,20 @@ static mode_t ram_mode(const struct range *r)
 static json_t *record_machine(const struct range *r, const struct machine *m,
                               struct es_err *err)
 {
-    static const struct {
-        const char *suffix, *key;
-    } parts[] = {{"ram", "ram_hash"}, {"state", "state_hash"}, {"qcow2", "disk_hash"}};
     char path[PATH_BYTES + ES_NAME_MAX + 64], hash[65];
     struct stat st;
     json_t *json =
         json_pack("{s:s, s:s, s:s}", "node", m->node->name, "image",
                   r->images[m->plan->node].digest, "setup", r->mould_hash[m->plan->node]);
     int rc = json != NULL ? 0 : es_err_nomem(err);
-    for (size_t i = 0; i < ES_COUNT(parts) && rc == 0; i++) {
-        frozen_path(r, m->node->name, parts[i].suffix, path, sizeof path);
+    for (size_t i = 0; i < frozen_part_count && rc == 0; i++) {
+        frozen_path(r, m->node->name, frozen_parts[i].suffix, path, sizeof path);
         rc = sum_sparse(path, hash, err);
         if (rc == 0 &&
             (chmod(path, i == 0 ? ram_mode(r) : 0444) != 0 || stat(path, &st) != 0))
             rc = es_err_set(err, ES_EIO, "%s: %s", path, strerror(errno));
         if (rc == 0)
-            json_object_set_new(json, parts[i].key, json_string(hash));
+            json_object_set_new(json, frozen_parts[i].key, json_string(hash));
     }
     if (rc == 0)
         return json;

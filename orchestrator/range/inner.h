@@ -404,6 +404,7 @@ struct bring_request {
     const char *file, *name, *accel; /* name, accel: NULL for the default */
     int teams;
     enum mode mode;
+    bool moulds_only; /* no machine of a team */
     void (*done)(struct range *r, int status, const struct es_err *err, void *arg);
     void (*progress)(json_t *event, void *arg); /* takes */
     void *arg;
@@ -438,6 +439,11 @@ int sum_sparse(const char *path, char ret_hex[65], struct es_err *err); /* [work
 /* ---- frozen.c: the frozen moulds of a scenario, STATE/moulds/KEY/ */
 /* Names the moulds of the range and looks whether they stand. [worker] */
 int frozen_find(struct range *r, struct es_err *err);
+struct frozen_part {
+    const char *suffix, *key; /* of its file; of its digest in mould.json */
+};
+extern const struct frozen_part frozen_parts[];
+extern const size_t frozen_part_count;
 bool frozen_stands(const struct range *r, char *why, size_t size);
 /* NODE.ram, NODE.state, NODE.qcow2, NODE.overlay; without a node the folder's own. */
 int frozen_path(const struct range *r, const char *node, const char *suffix, char *dst,

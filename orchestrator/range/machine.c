@@ -144,6 +144,17 @@ static void on_retry(struct machine *m)
     begin_disk(m);
 }
 
+/* Down the ladder: what could not be forked twice is booted, unless a fork was asked for. */
+static bool step_down(struct machine *m, const struct es_err *err)
+{
+    if (!m->forked || m->no_fork || m->range->mode == MODE_FORK ||
+        err->code == ES_ECONN || err->code == ES_ECANCELED ||
+        (m->tries < 2 && err->code != ES_EGUEST))
+        return false;
+    es_log_warn("%s: cannot be forked, is booted", m->label);
+    return m->no_fork = true;
+}
+
 /* A step went wrong: what, where, why. Tried again unless it was tried enough. */
 void machine_fail(struct machine *m, const char *step, const struct es_err *cause)
 {
@@ -159,7 +170,7 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     m->tries++;
     machine_set(m, M_FAILED, text);
     bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY &&
-                 err.code != ES_EGUEST &&
+                 (step_down(m, &err) || err.code != ES_EGUEST) &&
                  (m->range->phase == R_BRINGING || m->on_settled != NULL);
     if (again)
         machine_timer(m, 1000U << m->tries, on_retry);
@@ -240,16 +251,6 @@ static void begin_disk(struct machine *m)
         on_cleared, m);
 }
 
-/* Down the ladder: what could not be forked is booted, unless a fork was asked for. */
-static void step_down(struct machine *m, const struct es_err *err)
-{
-    if (!m->forked || m->range->mode == MODE_FORK || err->code == ES_ECONN ||
-        err->code == ES_ECANCELED)
-        return;
-    es_log_warn("%s: cannot be forked, is booted: %s", m->label, err->msg);
-    m->no_fork = true;
-}
-
 static void on_boot_limit(struct machine *m)
 {
     struct es_err err = {0};
@@ -257,7 +258,6 @@ static void on_boot_limit(struct machine *m)
                "its agent did not answer within %d s; look at the end of %s for what the "
                "guest printed",
                (m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS) / 1000, m->serial_log);
-    step_down(m, &err);
     machine_fail(m, m->forked ? "fork" : "boot", &err);
 }
 
@@ -314,7 +314,6 @@ static void on_forked(void *ctx, int status, const struct es_hyp_fork_times *tim
     if (range_release(m->range) || machine_state(m) != M_STARTING)
         return;
     if (status != 0) {
-        step_down(m, err);
         machine_fail(m, "fork", err);
         return;
     }

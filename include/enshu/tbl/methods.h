@@ -11,6 +11,10 @@
     X("image.build",   image_build,   STREAM, "name:string! packages:list force:bool",                             "{name, digest, bytes, took_ms, cached}") \
     X("image.list",    image_list,    CALL,   "",                                                                  "{images: [{name, digest, bytes, built, packages}]}") \
     X("image.rm",      image_rm,      CALL,   "digest:string!",                                                    "{removed}") \
+    X("mould.list",    mould_list,    CALL,   "",                                                                  "{moulds: [{key, kind, scenario, bytes, used_by…}]}") \
+    X("mould.build",   mould_build,   STREAM, "file:string! accel:string",                                         "{key}") \
+    X("mould.rm",      mould_rm,      CALL,   "key:string!",                                                       "{removed}") \
+    X("mould.verify",  mould_verify,  STREAM, "key:string",                                                        "{ok, moulds: [{key, scenario, ok, changed}]}") \
     X("up",            up,            STREAM, "file:string! teams:int range:string accel:string mode:string",      "{range, teams, machines}") \
     X("status",        status,        CALL,   "range:string",                                                      "{ranges: [{range, state, clock, teams, machines…}]}") \
     X("watch",         watch,         STREAM, "range:string!",                                                     "progress: status snapshots and events, until the client leaves") \
