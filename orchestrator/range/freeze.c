@@ -2,8 +2,8 @@
  * team's would, but belong to none; when all are ready they become quiet, are suspended
  * together, and only then frozen, one by one: they are of one moment.
  *
- *   folder -> up -> quiet -> links closed -> all suspended -> each frozen -> all ended ->
- *   disks kept -> overlays made -> hashed
+ *   folder -> up -> booted to the end -> quiet -> links closed, all suspended ->
+ *   each frozen -> all ended -> disks kept -> overlays made -> hashed
  *
  * Whatever fails, team zero's machines are ended before the answer. */
 #include <errno.h>
@@ -230,6 +230,63 @@ static void suspend_machines(struct freeze *f)
         for_each(f, suspend_machine, freeze_machines);
 }
 
+/* ---------------------------------------------------------------- quiet */
+
+static void on_op_done(struct machine *m, const struct es_result *result, void *arg)
+{
+    struct freeze *f = arg;
+    struct es_err err = {0};
+    if (m->range->freeze != f)
+        return;
+    if (!result->ok)
+        note(f,
+             es_err_set(&err, ES_EGUEST, "%s: make it quiet: %s: %s", m->label,
+                        result->error_code, result->error_text),
+             &err);
+    arrived(f);
+}
+
+static void ask(struct freeze *f, int rc, const struct es_err *err)
+{
+    if (rc == 0)
+        return;
+    note(f, rc, err);
+    arrived(f);
+}
+
+static void quiet_machine(struct freeze *f, struct machine *m)
+{
+    struct es_err err = {0};
+    ask(f, machine_quiet(m, on_op_done, f, &err), &err);
+}
+
+static void quiet_machines(struct freeze *f)
+{
+    if (f->failed)
+        end_machines(f);
+    else
+        for_each(f, quiet_machine, suspend_machines);
+}
+
+/* What still starts would go on starting in every fork. */
+static void await_boot(struct freeze *f, struct machine *m)
+{
+    static const char line[] = "if [ -d /run/systemd/system ]; then systemctl "
+                               "is-system-running --wait; fi >/dev/null 2>&1; :";
+    struct es_err err = {0};
+    json_t *args = json_pack("{s:[s,s,s]}", "argv", "/bin/sh", "-c", line);
+    ask(f, machine_call(m, ES_OP_EXEC, args, BOOT_LIMIT_MS, 4096, on_op_done, f, &err),
+        &err);
+}
+
+static void await_boots(struct freeze *f)
+{
+    if (f->failed)
+        end_machines(f);
+    else
+        for_each(f, await_boot, quiet_machines);
+}
+
 /* ---------------------------------------------------------------- team zero comes up */
 
 static void on_settled(struct machine *m, bool ok, const struct es_err *err)
@@ -263,7 +320,7 @@ static void after_folder(struct job *job)
     if (f->failed)
         finish(f);
     else
-        for_each(f, bring_up_machine, suspend_machines);
+        for_each(f, bring_up_machine, await_boots);
 }
 
 void freeze_begin(struct range *r,
