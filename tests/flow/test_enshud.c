@@ -119,7 +119,7 @@ static int core_refused(const char *const *words)
     core_begin(words);
     int code = core_wait();
     ck_assert_msg(strncmp(said, "enshud: ", 8) == 0, "%s", said);
-    ck_assert_ptr_eq(strchr(said, '\n'), said + strlen(said) - 1);
+    ck_assert_msg(strchr(said, '\n') == said + strlen(said) - 1, "%s", said);
     return code;
 }
 
