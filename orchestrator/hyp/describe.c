@@ -131,6 +131,8 @@ static void write_disk(struct es_xml *x, const char *path, const char *format,
     es_xml_close(x);
 }
 
+/* Booting is from the kernel alone: a NIC's own ROM would only be loaded and, in a mould,
+ * frozen along. */
 static void write_nic(struct es_xml *x, const struct es_hyp_machine *spec,
                       size_t nic_index)
 {
@@ -143,6 +145,7 @@ static void write_nic(struct es_xml *x, const struct es_hyp_machine *spec,
     es_xml_element(x, "source", "network", spec->plan->networks[nic->plan_network].name,
                    NULL);
     es_xml_element(x, "model", "type", "virtio", NULL);
+    es_xml_element(x, "rom", "enabled", "no", NULL);
     if (nic->isolated)
         es_xml_element(x, "port", "isolated", "yes", NULL);
     es_xml_close(x);
