@@ -178,6 +178,7 @@ struct machine {
 };
 
 int machine_init(struct machine *m, struct range *range, int index, struct es_err *err);
+int machine_open_link(struct machine *m, struct es_err *err);
 void machine_bring_up(struct machine *m); /* from PLANNED, FAILED, DOWN, FAULT */
 void machine_adopt(struct machine *m,
                    bool was_ready); /* a running one, after a restart of the core */
@@ -216,6 +217,11 @@ void baselines_restore(struct machine *m); /* after a restart of the core */
 int64_t machine_probe_id(struct machine *m, int team, int condition);
 bool machine_id_probe(int64_t id, int *ret_team, int *ret_condition);
 void machine_timer(struct machine *m, uint64_t ms, void (*on_timer)(struct machine *m));
+
+/* ---- start.c */
+void machine_begin(struct machine *m); /* ends what runs under its name, then starts it */
+void machine_boot_late(struct machine *m);
+void core_try_boots(struct es_range_core *core);
 
 /* ---- steps: setup, personalise, solutions */
 typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err,

@@ -13,9 +13,6 @@ const struct es_sm_state machine_states[] = {
 #undef X
 };
 
-static void begin_disk(struct machine *m);
-static void try_boot(struct es_range_core *core);
-
 enum machine_state machine_state(const struct machine *m)
 {
     return (enum machine_state)es_sm_state(&m->sm);
@@ -97,7 +94,7 @@ void machine_release_boot(struct machine *m)
     if (m->has_boot_slot) {
         m->has_boot_slot = false;
         m->range->core->boots--;
-        try_boot(m->range->core);
+        core_try_boots(m->range->core);
     }
     es_list_remove(&m->boot_link);
 }
@@ -141,7 +138,7 @@ void machine_close_link(struct machine *m)
 static void on_retry(struct machine *m)
 {
     machine_set(m, M_PLANNED, "trying again");
-    begin_disk(m);
+    machine_begin(m);
 }
 
 /* Down the ladder: what could not be forked twice is booted, unless a fork was asked for. */
@@ -185,85 +182,14 @@ void machine_bring_up(struct machine *m)
     m->tries = 0;
     m->instance++;
     machine_set(m, M_PLANNED, "");
-    begin_disk(m);
+    machine_begin(m);
 }
 
-/* ---------------------------------------------------------------- disk, start */
-
-static void queue(struct machine *m)
-{
-    machine_set(m, M_QUEUED, "waiting for its turn");
-    es_list_push(&m->range->core->boot_queue, &m->boot_link);
-    try_boot(m->range->core);
-}
-
-static void on_disk(void *ctx, int status, const struct es_err *err)
-{
-    struct machine *m = ctx;
-    if (range_release(m->range))
-        return;
-    if (status != 0) {
-        machine_fail(m, "make the disk", err);
-        return;
-    }
-    queue(m);
-}
-
-/* Forks get their disk with the fork. */
-static bool is_to_fork(const struct machine *m)
-{
-    return m->plan->team > 0 && m->range->no_fork[0] == '\0' && !m->no_fork;
-}
-
-static void on_cleared(void *ctx, int status, const struct es_err *err)
-{
-    struct machine *m = ctx;
-    const struct es_image *image = &m->range->images[m->plan->node];
-    char name[ES_PLAN_NAME_MAX + 8];
-    if (range_release(m->range))
-        return;
-    if (status != 0 && status != ES_ENOENT) {
-        machine_fail(m, "stop what runs under its name", err);
-        return;
-    }
-    m->forked = is_to_fork(m);
-    if (m->forked) {
-        queue(m);
-        return;
-    }
-    es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
-    range_hold(m->range);
-    hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
-                                   m->plan->disk_bytes, true, on_disk, m),
-               on_disk, m);
-}
-
-/* A try that failed may have left it running: on a disk that goes, and starting it again
- * would find it there and do nothing. */
-static void begin_disk(struct machine *m)
-{
-    machine_set(m, M_DISK, "making the disk");
-    m->setup_done = m->own_done = false;
-    json_object_clear(m->baselines);
-    range_hold(m->range);
-    hyp_submit(
-        es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_cleared, m),
-        on_cleared, m);
-}
-
-static void on_boot_limit(struct machine *m)
-{
-    struct es_err err = {0};
-    es_err_set(&err, ES_ETIMEDOUT,
-               "its agent did not answer within %d s; look at the end of %s for what the "
-               "guest printed",
-               (m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS) / 1000, m->serial_log);
-    machine_fail(m, m->forked ? "fork" : "boot", &err);
-}
+/* ---------------------------------------------------------------- running before */
 
 static const struct es_link_events link_events;
 
-static int open_link(struct machine *m, struct es_err *err)
+int machine_open_link(struct machine *m, struct es_err *err)
 {
     ES_ASSERT(m->link == NULL);
     int rc = es_link_create(m->range->core->loop, m->label, m->channel, &link_events, m,
@@ -281,122 +207,8 @@ void machine_connect_again(struct machine *m)
     if (m->link == NULL || machine_state(m) != M_READY)
         return;
     machine_close_link(m);
-    if (open_link(m, &err) != 0)
+    if (machine_open_link(m, &err) != 0)
         es_log_error("%s: %s", m->label, err.msg);
-}
-
-static void started(struct machine *m)
-{
-    struct es_err err = {0};
-    machine_set(m, M_BOOTING, "waiting for its agent");
-    range_machine_event(m, ES_MEV_UP, m->forked ? "fork" : "boot");
-    if (open_link(m, &err) != 0)
-        machine_fail(m, "connect to the agent", &err);
-    else
-        machine_timer(m, m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS, on_boot_limit);
-}
-
-static void on_started(void *ctx, int status, const struct es_err *err)
-{
-    struct machine *m = ctx;
-    if (range_release(m->range) || machine_state(m) != M_STARTING)
-        return;
-    if (status != 0)
-        machine_fail(m, "start", err);
-    else
-        started(m);
-}
-
-static void on_forked(void *ctx, int status, const struct es_hyp_fork_times *times,
-                      const struct es_err *err)
-{
-    struct machine *m = ctx;
-    if (range_release(m->range) || machine_state(m) != M_STARTING)
-        return;
-    if (status != 0) {
-        machine_fail(m, "fork", err);
-        return;
-    }
-    m->fork_times = *times;
-    started(m);
-}
-
-static void fork_machine(struct machine *m)
-{
-    struct range *r = m->range;
-    char overlay[PATH_BYTES + ES_NAME_MAX + 64], state[PATH_BYTES + ES_NAME_MAX + 64],
-        ram[PATH_BYTES + ES_NAME_MAX + 64], seed[PATH_BYTES + 64];
-    frozen_path(r, m->node->name, "overlay", overlay, sizeof overlay);
-    frozen_path(r, m->node->name, "state", state, sizeof state);
-    frozen_path(r, m->node->name, "ram", ram, sizeof ram);
-    frozen_path(r, NULL, "seed.iso", seed, sizeof seed);
-    struct es_hyp_fork fork = {.machine = m->spec, .overlay = overlay, .state = state};
-    fork.machine.memory = ES_HYP_MEMORY_FORK;
-    fork.machine.ram = ram;
-    fork.machine.seed = seed;
-    range_hold(r);
-    if (es_hyp_machine_fork(r->core->hyp, &fork, on_forked, m) != 0) {
-        struct es_err err = {0};
-        on_forked(m, es_err_nomem(&err), NULL, &err);
-    }
-}
-
-static void start_machine(struct machine *m)
-{
-    char ram[PATH_BYTES + ES_NAME_MAX + 64];
-    struct es_hyp_machine spec = m->spec;
-    if (m->freezing) {
-        frozen_path(m->range, m->node->name, "ram", ram, sizeof ram);
-        spec.memory = ES_HYP_MEMORY_MOULD;
-        spec.ram = ram;
-    }
-    range_hold(m->range);
-    hyp_submit(es_hyp_machine_start(m->range->core->hyp, &spec, on_started, m),
-               on_started, m);
-}
-
-static void boot(struct machine *m)
-{
-    const struct es_image *image = &m->range->images[m->plan->node];
-    m->spec = (struct es_hyp_machine){.plan = m->range->plan,
-                                      .machine = m->plan,
-                                      .kernel = image->kernel,
-                                      .initrd = image->initrd,
-                                      .cmdline = image->cmdline,
-                                      .disk = m->disk,
-                                      .seed = m->range->seed_disc,
-                                      .channel = m->channel,
-                                      .serial_log = m->serial_log,
-                                      .instance = m->instance,
-                                      .accel = m->range->accel,
-                                      .graphics =
-                                          es_str_eq(m->node->trainee.console, "graphic")};
-    m->boot_began_ms = uv_now(m->range->core->loop);
-    m->epoch[0] = m->done_epoch[0] = '\0';
-    machine_set(m, M_STARTING, m->forked ? "forking" : "starting");
-    if (m->forked)
-        fork_machine(m);
-    else
-        start_machine(m);
-}
-
-/* Booting takes processors; more at once than they can carry makes all of them late. */
-static int boots_max(const struct es_range_core *core)
-{
-    int64_t cpus = core->info.host.cpus > 0 ? core->info.host.cpus : 2;
-    return (int)(es_str_eq(core->accel, "kvm") ? 4 * cpus : 2 * cpus);
-}
-
-static void try_boot(struct es_range_core *core)
-{
-    while (core->boots < boots_max(core) && !es_list_empty(&core->boot_queue)) {
-        struct machine *m =
-            ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
-        es_list_remove(&m->boot_link);
-        core->boots++;
-        m->has_boot_slot = true;
-        boot(m);
-    }
 }
 
 /* A machine that ran before this core did. */
@@ -406,11 +218,11 @@ void machine_adopt(struct machine *m, bool was_ready)
     m->own_done = was_ready;
     machine_set(m, was_ready ? M_READY : M_BOOTING,
                 was_ready ? "" : "waiting for its agent");
-    if (open_link(m, &err) != 0) {
+    if (machine_open_link(m, &err) != 0) {
         machine_set(m, M_FAULT, err.msg);
         range_machine_event(m, ES_MEV_FAULT, err.msg);
     } else if (!was_ready)
-        machine_timer(m, BOOT_LIMIT_MS, on_boot_limit);
+        machine_timer(m, BOOT_LIMIT_MS, machine_boot_late);
 }
 
 /* QEMU keeps the channel's socket over a guest's reboot; a question that gets no answer

@@ -1,0 +1,189 @@
+/* How a machine comes to run: forked from its frozen mould, or booted from a disk of its own.
+ * Both wait for their turn; the agent's hello ends it. */
+#include <stdio.h>
+
+#include "inner.h"
+
+static void queue(struct machine *m)
+{
+    machine_set(m, M_QUEUED, "waiting for its turn");
+    es_list_push(&m->range->core->boot_queue, &m->boot_link);
+    core_try_boots(m->range->core);
+}
+
+static void on_disk(void *ctx, int status, const struct es_err *err)
+{
+    struct machine *m = ctx;
+    if (range_release(m->range))
+        return;
+    if (status != 0) {
+        machine_fail(m, "make the disk", err);
+        return;
+    }
+    queue(m);
+}
+
+static void on_cleared(void *ctx, int status, const struct es_err *err)
+{
+    struct machine *m = ctx;
+    const struct es_image *image = &m->range->images[m->plan->node];
+    char name[ES_PLAN_NAME_MAX + 8];
+    if (range_release(m->range))
+        return;
+    if (status != 0 && status != ES_ENOENT) {
+        machine_fail(m, "stop what runs under its name", err);
+        return;
+    }
+    es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
+    range_hold(m->range);
+    hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
+                                   m->plan->disk_bytes, true, on_disk, m),
+               on_disk, m);
+}
+
+static bool is_to_fork(const struct machine *m)
+{
+    return m->plan->team > 0 && m->range->no_fork[0] == '\0' && !m->no_fork;
+}
+
+/* A try that failed may have left it running: on a disk that goes, and starting it again
+ * would find it there and do nothing. */
+void machine_begin(struct machine *m)
+{
+    machine_set(m, M_DISK, "making the disk");
+    m->setup_done = m->own_done = false;
+    json_object_clear(m->baselines);
+    m->forked = is_to_fork(m);
+    if (m->forked) { /* the fork ends what runs and makes the disk */
+        queue(m);
+        return;
+    }
+    range_hold(m->range);
+    hyp_submit(
+        es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_cleared, m),
+        on_cleared, m);
+}
+
+void machine_boot_late(struct machine *m)
+{
+    struct es_err err = {0};
+    es_err_set(&err, ES_ETIMEDOUT,
+               "its agent did not answer within %d s; look at the end of %s for what the "
+               "guest printed",
+               (m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS) / 1000, m->serial_log);
+    machine_fail(m, m->forked ? "fork" : "boot", &err);
+}
+
+static void started(struct machine *m)
+{
+    struct es_err err = {0};
+    machine_set(m, M_BOOTING, "waiting for its agent");
+    range_machine_event(m, ES_MEV_UP, m->forked ? "fork" : "boot");
+    if (machine_open_link(m, &err) != 0)
+        machine_fail(m, "connect to the agent", &err);
+    else
+        machine_timer(m, m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS, machine_boot_late);
+}
+
+static void on_started(void *ctx, int status, const struct es_err *err)
+{
+    struct machine *m = ctx;
+    if (range_release(m->range) || machine_state(m) != M_STARTING)
+        return;
+    if (status != 0)
+        machine_fail(m, "start", err);
+    else
+        started(m);
+}
+
+static void on_forked(void *ctx, int status, const struct es_hyp_fork_times *times,
+                      const struct es_err *err)
+{
+    struct machine *m = ctx;
+    if (range_release(m->range) || machine_state(m) != M_STARTING)
+        return;
+    if (status != 0) {
+        machine_fail(m, "fork", err);
+        return;
+    }
+    m->fork_times = *times;
+    started(m);
+}
+
+static void fork_machine(struct machine *m)
+{
+    struct range *r = m->range;
+    char overlay[PATH_BYTES + ES_NAME_MAX + 64], state[PATH_BYTES + ES_NAME_MAX + 64],
+        ram[PATH_BYTES + ES_NAME_MAX + 64], seed[PATH_BYTES + 64];
+    frozen_path(r, m->node->name, "overlay", overlay, sizeof overlay);
+    frozen_path(r, m->node->name, "state", state, sizeof state);
+    frozen_path(r, m->node->name, "ram", ram, sizeof ram);
+    frozen_path(r, NULL, "seed.iso", seed, sizeof seed);
+    struct es_hyp_fork fork = {.machine = m->spec, .overlay = overlay, .state = state};
+    fork.machine.memory = ES_HYP_MEMORY_FORK;
+    fork.machine.ram = ram;
+    fork.machine.seed = seed;
+    range_hold(r);
+    if (es_hyp_machine_fork(r->core->hyp, &fork, on_forked, m) != 0) {
+        struct es_err err = {0};
+        on_forked(m, es_err_nomem(&err), NULL, &err);
+    }
+}
+
+static void start_machine(struct machine *m)
+{
+    char ram[PATH_BYTES + ES_NAME_MAX + 64];
+    struct es_hyp_machine spec = m->spec;
+    if (m->freezing) {
+        frozen_path(m->range, m->node->name, "ram", ram, sizeof ram);
+        spec.memory = ES_HYP_MEMORY_MOULD;
+        spec.ram = ram;
+    }
+    range_hold(m->range);
+    hyp_submit(es_hyp_machine_start(m->range->core->hyp, &spec, on_started, m),
+               on_started, m);
+}
+
+static void boot(struct machine *m)
+{
+    const struct es_image *image = &m->range->images[m->plan->node];
+    m->spec = (struct es_hyp_machine){.plan = m->range->plan,
+                                      .machine = m->plan,
+                                      .kernel = image->kernel,
+                                      .initrd = image->initrd,
+                                      .cmdline = image->cmdline,
+                                      .disk = m->disk,
+                                      .seed = m->range->seed_disc,
+                                      .channel = m->channel,
+                                      .serial_log = m->serial_log,
+                                      .instance = m->instance,
+                                      .accel = m->range->accel,
+                                      .graphics =
+                                          es_str_eq(m->node->trainee.console, "graphic")};
+    m->boot_began_ms = uv_now(m->range->core->loop);
+    m->epoch[0] = m->done_epoch[0] = '\0';
+    machine_set(m, M_STARTING, m->forked ? "forking" : "starting");
+    if (m->forked)
+        fork_machine(m);
+    else
+        start_machine(m);
+}
+
+/* Booting takes processors; more at once than they can carry makes all of them late. */
+static int boots_max(const struct es_range_core *core)
+{
+    int64_t cpus = core->info.host.cpus > 0 ? core->info.host.cpus : 2;
+    return (int)(es_str_eq(core->accel, "kvm") ? 4 * cpus : 2 * cpus);
+}
+
+void core_try_boots(struct es_range_core *core)
+{
+    while (core->boots < boots_max(core) && !es_list_empty(&core->boot_queue)) {
+        struct machine *m =
+            ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
+        es_list_remove(&m->boot_link);
+        core->boots++;
+        m->has_boot_slot = true;
+        boot(m);
+    }
+}
