@@ -5,7 +5,7 @@
  *   personalise_kernel.c    randomness, clock, forwarding
  *   personalise_files.c     names and files in /etc
  *   personalise_accounts.c  accounts and their hashes
- *   personalise_net.c       network interfaces, the default route
+ *   personalise_net.c       network interfaces (interface.c), the default route
  *   personalise_services.c  SSH host keys, timers, services to start anew */
 #ifndef ENSHU_AGENT_PERSONALISE_H
 #define ENSHU_AGENT_PERSONALISE_H

@@ -84,18 +84,55 @@ int es_personalise_hostname(const struct es_personalise *p, struct es_err *err)
     return rc;
 }
 
-/* Read when it is asked for, so a running systemd has the new one; its journal goes on in
- * the directory of the old. */
+/* journald keeps the directory of the machine-id it was started with, journalctl looks into
+ * that of the present one: the directory moves, and a link stays in its place. */
+static void move_journal(const struct es_personalise *p, const char *base,
+                         const char *old, const char *id)
+{
+    char from[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
+    struct stat st;
+    if (es_str_printf(dir, sizeof dir, "%s%s", p->root, base) != 0 ||
+        es_str_printf(from, sizeof from, "%s/%s", dir, old) != 0 ||
+        es_str_printf(to, sizeof to, "%s/%s", dir, id) != 0 || stat(dir, &st) != 0 ||
+        access(to, F_OK) == 0)
+        return;
+    /* Early in a boot it is not there yet: it is made like its parent. */
+    if (rename(from, to) != 0 &&
+        (errno != ENOENT || mkdir(to, 0755) != 0 ||
+         lchown(to, st.st_uid, st.st_gid) != 0 || chmod(to, st.st_mode & 07777) != 0))
+        return;
+    if (symlink(id, from) != 0)
+        rename(to, from); /* without the link journald could not go on */
+}
+
+static bool is_machine_id(const char *id)
+{
+    return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32;
+}
+
+static void read_machine_id(const struct es_personalise *p, char dst[40])
+{
+    struct es_buf text;
+    es_buf_init(&text, 64);
+    dst[0] = '\0';
+    if (es_etc_read(p->root, "/etc/machine-id", &text, NULL) == 0)
+        es_str_printf(dst, 40, "%.32s", es_buf_str(&text));
+    es_buf_finish(&text);
+}
+
+/* Who asks for it from now on gets the new one; systemd and its journal go on under the one
+ * they were started with. */
 int es_personalise_machine_id(const struct es_personalise *p, struct es_err *err)
 {
     const char *id;
-    char line[40], full[PATH_MAX];
+    char line[40], old[40], full[PATH_MAX];
     struct stat st;
     int rc = es_personalise_text(p, "machine_id", &id, err);
     if (rc != 0)
         return rc;
-    if (strlen(id) != 32 || strspn(id, "0123456789abcdef") != 32)
+    if (!is_machine_id(id))
         return es_err_set(err, ES_EINVAL, "not 32 hex digits");
+    read_machine_id(p, old);
     es_str_printf(line, sizeof line, "%s\n", id);
     rc = es_personalise_write(p, "/etc/machine-id", line, strlen(line), 0444, NULL, err);
     /* D-Bus' own is mostly a link to it. */
@@ -104,6 +141,10 @@ int es_personalise_machine_id(const struct es_personalise *p, struct es_err *err
         lstat(full, &st) == 0 && S_ISREG(st.st_mode))
         rc = es_personalise_write(p, "/var/lib/dbus/machine-id", line, strlen(line), 0444,
                                   NULL, err);
+    if (rc == 0 && is_machine_id(old) && strcmp(old, id) != 0) {
+        move_journal(p, "/var/log/journal", old, id);
+        move_journal(p, "/run/log/journal", old, id);
+    }
     return rc;
 }
 

@@ -7,25 +7,18 @@
  * not depend on which interface came first; elsewhere udev is left to name it. An address
  * the guest has already, on whatever interface, stays there. */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ifaddrs.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <net/route.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../probe/etc.h"
 #include "../probe/probe.h"
 #include "enshu/common/str.h"
+#include "interface.h"
 #include "personalise.h"
 
 #define APPEAR_MS 8000 /* a NIC plugged a moment ago shows up a little later */
@@ -56,103 +49,22 @@ static void set_address(struct sockaddr *dst, uint32_t addr)
     memcpy(dst, &in, sizeof in);
 }
 
-/* ------------------------------------------------------------------ finding */
-
-static bool read_line(const char *dir, const char *name, char *dst, size_t size)
-{
-    char path[300];
-    es_str_printf(path, sizeof path, "/sys/class/net/%s/%s", dir, name);
-    FILE *file = fopen(path, "re");
-    bool got = file != NULL && fgets(dst, (int)size, file) != NULL;
-    if (file != NULL)
-        fclose(file);
-    if (got)
-        dst[strcspn(dst, "\n")] = '\0';
-    return got;
-}
-
-/* A bridge or VLAN shares the MAC of what it stands on: what has a device is preferred. */
-static bool find_by_mac(const char *mac, char name[IFNAMSIZ])
-{
-    char text[32], device[300];
-    DIR *dir = opendir("/sys/class/net");
-    struct dirent *entry;
-    bool found = false, real = false;
-    while (dir != NULL && !real && (entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.' ||
-            !read_line(entry->d_name, "address", text, sizeof text) ||
-            strcasecmp(text, mac) != 0)
-            continue;
-        es_str_printf(device, sizeof device, "/sys/class/net/%s/device", entry->d_name);
-        real = access(device, F_OK) == 0;
-        if (real || !found)
-            found = es_str_printf(name, IFNAMSIZ, "%s", entry->d_name) == 0;
-    }
-    if (dir != NULL)
-        closedir(dir);
-    return found;
-}
-
-static bool has_address(uint32_t addr)
-{
-    struct ifaddrs *list = NULL;
-    bool found = false;
-    if (getifaddrs(&list) != 0)
-        return false;
-    for (const struct ifaddrs *at = list; at != NULL && !found; at = at->ifa_next) {
-        struct sockaddr_in in;
-        if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_INET)
-            continue;
-        memcpy(&in, at->ifa_addr, sizeof in);
-        found = ntohl(in.sin_addr.s_addr) == addr && (at->ifa_flags & IFF_UP) != 0;
-    }
-    freeifaddrs(list);
-    return found;
-}
-
-static bool udev_knows(const char *name)
-{
-    char index[16], path[64];
-    if (!read_line(name, "ifindex", index, sizeof index))
-        return false;
-    es_str_printf(path, sizeof path, "/run/udev/data/n%s", index);
-    return access(path, F_OK) == 0;
-}
-
-static int watch_links(void)
-{
-    struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    if (fd >= 0 && bind(fd, (const struct sockaddr *)&addr, sizeof addr) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-static void wait_for_change(const struct net *net)
-{
-    char drop[4096];
-    struct pollfd polled = {net->links, POLLIN, 0};
-    poll(&polled, 1, LOOK_MS);
-    while (net->links >= 0 && recv(net->links, drop, sizeof drop, 0) > 0)
-        continue;
-}
+/* ------------------------------------------------------------------ waiting */
 
 static int wait_for_nic(const struct net *net, struct nic *nic, int64_t until_ms,
                         struct es_err *err)
 {
-    while (!find_by_mac(nic->mac, nic->found)) {
+    while (!es_interface_find(nic->mac, nic->found)) {
         if (es_probe_now_ms() >= until_ms)
             return es_err_set(err, ES_ENOENT, "no network interface has the MAC %s",
                               nic->mac);
-        wait_for_change(net);
+        es_interfaces_wait(net->links, LOOK_MS);
     }
     int64_t named_ms = es_probe_now_ms() + UDEV_MS;
-    while (!net->kernel_names && !udev_knows(nic->found) &&
+    while (!net->kernel_names && !es_interface_in_udev(nic->found) &&
            es_probe_now_ms() < named_ms) {
-        wait_for_change(net);
-        find_by_mac(nic->mac, nic->found);
+        es_interfaces_wait(net->links, LOOK_MS);
+        es_interface_find(nic->mac, nic->found);
     }
     return 0;
 }
@@ -164,7 +76,7 @@ static int wait_for_all(struct net *net, struct es_err *err)
     if (until_ms > net->p->deadline_ms - 500)
         until_ms = net->p->deadline_ms - 500;
     for (size_t i = 0; i < net->count && rc == 0; i++) {
-        net->nics[i].placed = has_address(net->nics[i].addr);
+        net->nics[i].placed = es_interface_holds(net->nics[i].addr);
         if (!net->nics[i].placed)
             rc = wait_for_nic(net, &net->nics[i], until_ms, err);
     }
@@ -173,37 +85,9 @@ static int wait_for_all(struct net *net, struct es_err *err)
 
 /* ------------------------------------------------------------------ naming */
 
-static bool names_are_the_kernels(void)
-{
-    struct es_buf text;
-    es_buf_init(&text, 65536);
-    bool plain = access("/run/udev/control", F_OK) != 0 ||
-                 (es_etc_read("", "/proc/cmdline", &text, NULL) == 0 &&
-                  strstr(es_buf_str(&text), "net.ifnames=0") != NULL);
-    es_buf_finish(&text);
-    return plain;
-}
-
-static bool set_up(int fd, const char *name, bool up)
-{
-    struct ifreq req;
-    memset(&req, 0, sizeof req);
-    es_str_printf(req.ifr_name, sizeof req.ifr_name, "%s", name);
-    if (ioctl(fd, SIOCGIFFLAGS, &req) != 0)
-        return false;
-    req.ifr_flags =
-        (short)(up ? req.ifr_flags | IFF_UP | IFF_RUNNING : req.ifr_flags & ~IFF_UP);
-    return ioctl(fd, SIOCSIFFLAGS, &req) == 0;
-}
-
-/* Only what is down can be renamed. */
 static bool rename_nic(int fd, struct nic *nic, const char *name)
 {
-    struct ifreq req;
-    memset(&req, 0, sizeof req);
-    es_str_printf(req.ifr_name, sizeof req.ifr_name, "%s", nic->found);
-    es_str_printf(req.ifr_newname, sizeof req.ifr_newname, "%s", name);
-    if (!set_up(fd, nic->found, false) || ioctl(fd, SIOCSIFNAME, &req) != 0)
+    if (!es_interface_rename(fd, nic->found, name))
         return false;
     es_str_printf(nic->found, sizeof nic->found, "%s", name);
     return true;
@@ -227,7 +111,7 @@ static void name_all(struct net *net)
     for (size_t i = 0; i < net->count; i++)
         if (moved[i] && !rename_nic(net->fd, &net->nics[i], net->nics[i].name) &&
             rename_nic(net->fd, &net->nics[i], "eth%d"))
-            find_by_mac(net->nics[i].mac, net->nics[i].found);
+            es_interface_find(net->nics[i].mac, net->nics[i].found);
 }
 
 /* ------------------------------------------------------------------ addresses */
@@ -244,7 +128,7 @@ static int bring_up(int fd, const char *name, uint32_t addr, int prefix,
     set_address(&req.ifr_netmask, ES_IP4_MASK(prefix));
     if (ioctl(fd, SIOCSIFNETMASK, &req) != 0)
         return es_probe_errno(err, name, "the netmask cannot be set", errno);
-    if (!set_up(fd, name, true))
+    if (!es_interface_set_up(fd, name, true))
         return es_probe_errno(err, name, "cannot be brought up", errno);
     return 0;
 }
@@ -256,7 +140,7 @@ static int configure(const struct net *net, struct nic *nic, struct es_err *err)
         return 0;
     if (bring_up(net->fd, nic->found, nic->addr, nic->prefix, NULL) == 0)
         return 0;
-    find_by_mac(nic->mac, nic->found);
+    es_interface_find(nic->mac, nic->found);
     return bring_up(net->fd, nic->found, nic->addr, nic->prefix, err);
 }
 
@@ -283,7 +167,7 @@ static int read_nic(const json_t *object, struct nic *nic, struct es_err *err)
 
 static int apply(struct net *net, struct es_err *err)
 {
-    net->kernel_names = names_are_the_kernels();
+    net->kernel_names = es_interfaces_kernel_named();
     bring_up(net->fd, "lo", INADDR_LOOPBACK, 8, NULL);
     int rc = wait_for_all(net, err);
     if (rc == 0 && net->kernel_names)
@@ -310,7 +194,7 @@ int es_personalise_nics(const struct es_personalise *p, struct es_err *err)
     net.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (net.fd < 0)
         return es_probe_errno(err, "network", "no socket", errno);
-    net.links = watch_links();
+    net.links = es_interfaces_watch();
     int rc = apply(&net, err);
     if (net.links >= 0)
         close(net.links);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +20,11 @@
 #include "files.h"
 #include "personalise.h"
 
-#define KEY_MAX 8192
+#define KEY_MAX     8192
+#define STARTING_MS 3000
+#define LOOK_MS     50
 
 /* ------------------------------------------------------------------ host keys */
-
-/* The images start sshd once this is there. */
-#define KEYS_CAME "/run/enshu/host-keys"
 
 static bool is_word(const char *text)
 {
@@ -112,26 +112,56 @@ static int put_keys(const struct es_personalise *p, const json_t *keys, bool *ch
     return 0;
 }
 
-/* The server runs itself again at SIGHUP and reads its keys; sessions go on. */
-static void tell_sshd(const struct es_personalise *p)
+static bool is_sshd(const char *pid)
+{
+    char link[300], exe[PATH_MAX];
+    es_str_printf(link, sizeof link, "/proc/%s/exe", pid);
+    ssize_t n = readlink(link, exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    return es_str_ends(exe, "/sshd");
+}
+
+static bool sshd_runs(void)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *entry;
+    bool found = false;
+    while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+        found =
+            entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && is_sshd(entry->d_name);
+    if (dir != NULL)
+        closedir(dir);
+    return found;
+}
+
+/* The server's number, once it listens; 0: there is none. */
+static pid_t listening_sshd(const struct es_personalise *p)
 {
     struct es_buf text;
     int64_t pid = 0;
-    char link[40], exe[PATH_MAX];
     es_buf_init(&text, 64);
     if (es_etc_read(p->root, "/run/sshd.pid", &text, NULL) == 0 && text.len > 0) {
         text.data[strcspn(text.data, "\n")] = '\0';
-        if (es_str_int(text.data, 2, INT32_MAX, &pid) != 0)
+        if (es_str_int(text.data, 2, INT32_MAX, &pid) != 0 || !is_sshd(text.data))
             pid = 0;
     }
     es_buf_finish(&text);
-    es_str_printf(link, sizeof link, "/proc/%lld/exe", (long long)pid);
-    ssize_t n = pid > 1 ? readlink(link, exe, sizeof exe - 1) : -1;
-    if (n <= 0)
-        return;
-    exe[n] = '\0';
-    if (es_str_ends(exe, "/sshd"))
-        kill((pid_t)pid, SIGHUP);
+    return (pid_t)pid;
+}
+
+/* At SIGHUP the server runs itself again and reads its keys; sessions go on. One that is
+ * just starting may have read the old ones and would not survive the signal: it says when
+ * it listens. */
+static void tell_sshd(const struct es_personalise *p)
+{
+    int64_t until_ms = es_probe_now_ms() + STARTING_MS;
+    pid_t pid = listening_sshd(p);
+    while (pid == 0 && *p->root == '\0' && sshd_runs() && es_probe_now_ms() < until_ms) {
+        poll(NULL, 0, LOOK_MS);
+        pid = listening_sshd(p);
+    }
+    if (pid != 0)
+        kill(pid, SIGHUP);
 }
 
 int es_personalise_host_keys(const struct es_personalise *p, struct es_err *err)
@@ -142,10 +172,9 @@ int es_personalise_host_keys(const struct es_personalise *p, struct es_err *err)
     if (rc != 0 || !has_sshd(p) || json_array_size(keys) == 0)
         return rc;
     changed |= remove_others(p, keys);
-    rc = es_personalise_write(p, KEYS_CAME, "", 0, 0644, NULL, err);
-    if (rc == 0 && changed)
+    if (changed)
         tell_sshd(p);
-    return rc;
+    return 0;
 }
 
 /* ------------------------------------------------------------------ starting anew */
