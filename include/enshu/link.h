@@ -14,7 +14,9 @@
  * The link connects again, to the same effect as a broken connection, when an agent has
  * been silent for longer than its heartbeat allows, when a request timed out and no result
  * came since it was written, and when a result carries an epoch that no hello announced:
- * an agent that was restarted inside the guest leaves the socket connected.
+ * an agent that was restarted inside the guest leaves the socket connected. The result of
+ * a personalisation may begin an epoch (a fork's); the link goes on in it, and what else
+ * was written in the old one is lost.
  *
  * Callbacks come from the loop only, never from inside a call made to the link. Any of
  * them may call any function here, es_link_close included.
@@ -65,7 +67,8 @@ struct es_link_events {
     /* A result, asked for on this link or kept by the agent from before. Borrows. seq 0:
      * made here because the deadline (plus slack for the channel) passed ("timeout") or
      * the agent's epoch changed ("lost"). Requests survive a reconnect to the same epoch:
-     * they are sent again with their id; one never written yet survives any. Every result
+     * they are sent again with their id; one never written yet survives any, and so does a
+     * personalisation, which is safe to repeat. Every result
      * an agent sends is handed up, also those of unknown ids: late ones, cancelled ones,
      * answers to cancels (id above ES_LINK_ID_MAX), so that no seq is missing. Duplicates
      * are possible after a reconnect; the receiver recognises them by (epoch, seq).

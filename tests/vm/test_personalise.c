@@ -195,6 +195,21 @@ static void as_a_fork(int64_t now_us)
     guest_ack(&guest, 1);
 }
 
+/* Services are begun anew by their scripts here. */
+static void restart(void)
+{
+    says("printf '#!/bin/sh\\necho $1 >> /run/did\\n' > /etc/init.d/web;"
+         "chmod +x /etc/init.d/web",
+         "");
+    must(guest_ask(&guest, "personalise",
+                   json_pack("{s:[s, s]}", "restart", "web", "web")));
+    says("cat /run/did", "restart\nrestart\n");
+    json_t *result =
+        guest_ask(&guest, "personalise", json_pack("{s:[s]}", "restart", "nonesuch"));
+    ck_assert_str_eq(guest_code(result), "failed");
+    json_decref(result);
+}
+
 START_TEST(a_mould_and_then_its_fork)
 {
     char days[80];
@@ -211,6 +226,7 @@ START_TEST(a_mould_and_then_its_fork)
     es_str_printf(days, sizeof days, "echo $(( ($(date +%%s) - %lld) / 600 ))",
                   (long long)later_us / 1000000);
     says(days, "0\n");
+    restart();
 }
 END_TEST
 
