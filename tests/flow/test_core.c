@@ -504,6 +504,27 @@ START_TEST(an_agent_that_starts_anew_is_personalised_again)
 }
 END_TEST
 
+START_TEST(agents_of_forks_are_followed_into_their_epoch)
+{
+    cw_open(&w, scenario, 1);
+    w.forks = true;
+    cw_agents(&w, true);
+    cw_start(&w);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    struct core_agent *web = cw_agent(&w, 1, "web");
+    cw_call(&w, "start", NULL);
+    until_outcome(1, "web-clean", "fail");
+    web->exists = false;
+    until_met(1, "clean-web");
+    int64_t seq = simagent_counts(web->sim)->last_seq;
+    while (simagent_counts(web->sim)->acked_seq < seq)
+        cw_step(&w);
+    ck_assert_int_eq(simagent_counts(web->sim)->connections, 1);
+    ck_assert_int_eq(web->personalised, 1);
+    end_and_check();
+}
+END_TEST
+
 Suite *core_suite(void);
 Suite *core_suite(void)
 {
@@ -517,6 +538,7 @@ Suite *core_suite(void)
     tcase_add_test(tc, a_command_that_cannot_be_kept_is_refused);
     tcase_add_test(tc, a_result_for_another_machines_probe_is_ignored);
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
+    tcase_add_test(tc, agents_of_forks_are_followed_into_their_epoch);
     suite_add_tcase(suite, tc);
     return suite;
 }

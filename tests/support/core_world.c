@@ -125,6 +125,8 @@ static json_t *on_request(void *ctx, struct simagent *sim,
         return json_pack("{s:i, s:s, s:s}", "exit", 0, "stdout", "aGk=", "stderr", "");
     }
     agent->personalised += request->op == ES_OP_PERSONALISE;
+    if (request->op == ES_OP_PERSONALISE && agent->world->forks)
+        simagent_restart(sim);
     if (request->op != ES_OP_PROBE)
         return json_pack("{s:b}", "sim", 1);
     agent->probe_id = request->id;

@@ -43,6 +43,7 @@ struct core_world {
     size_t acks, acks_cap;
     struct core_ack *acked;
     bool (*keep_ack)(struct core_agent *agent, int64_t seq);
+    bool forks; /* the agents begin an epoch when they are personalised */
     pid_t pid;
     struct es_range_core *core; /* in this process */
     struct es_control *control;
