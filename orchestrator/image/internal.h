@@ -12,7 +12,7 @@
 #include "enshu/idmap.h"
 #include "enshu/image.h"
 
-#define BUILDER        "enshu-image-1" /* part of every digest: change it with the result */
+#define BUILDER        "enshu-image-2" /* part of every digest: change it with the result */
 #define DIGEST_BYTES   32
 #define DIGEST_HEX     64
 #define PACKAGES_MAX   256
@@ -98,6 +98,8 @@ int apt_kernel(struct build *b, const char **ret_deb, struct es_err *err);
 
 /* kernel.c, initrd.c, tree.c, disk.c: one artefact each */
 int kernel_unpack(struct build *b, struct es_err *err);
+/* vmlinux.c: the ELF file of a bzImage, if it can be booted by its PVH entry. */
+bool vmlinux_extract(const char *image_path, const char *to);
 int initrd_write(struct build *b, struct es_err *err);
 int tree_make(struct build *b, struct es_err *err);
 int disk_make(struct build *b, struct es_err *err);

@@ -41,11 +41,13 @@ int kernel_unpack(struct build *b, struct es_err *err)
     rc = tool_run(b, &(struct tool){depmod, "kmod", false, NULL, NULL}, err);
     if (rc != 0)
         return rc;
-    const char *from =
-        es_arena_printf(&b->arena, "kernel/boot/vmlinuz-%s", b->kernel_version);
+    const char *from = work_path(b, "kernel/boot/vmlinuz-%s", b->kernel_version);
     const char *to = es_arena_printf(&b->arena, "%s/kernel", b->result);
+    if (from == NULL || to == NULL)
+        return es_err_nomem(err);
+    if (vmlinux_extract(from, to))
+        return 0;
+    tool_say(b, "the kernel is taken as it is packed: it has no PVH entry");
     const char *const copy[] = {"cp", "--", from, to, NULL};
-    return from == NULL || to == NULL
-               ? es_err_nomem(err)
-               : tool_run(b, &(struct tool){copy, "coreutils", false, NULL, NULL}, err);
+    return tool_run(b, &(struct tool){copy, "coreutils", false, NULL, NULL}, err);
 }

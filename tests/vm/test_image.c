@@ -266,6 +266,12 @@ START_TEST(tiny_is_built_once_and_starts_the_agent)
     ck_assert_int_eq(es_image_get(&config, "tiny", NULL, false, &again, &err), 0);
     ck_assert(again.cached);
     ck_assert_str_eq(image.digest, again.digest);
+    char magic[4] = "";
+    FILE *kernel = fopen(image.kernel, "re");
+    ck_assert_ptr_nonnull(kernel);
+    ck_assert_uint_eq(fread(magic, 1, sizeof magic, kernel), sizeof magic);
+    fclose(kernel);
+    ck_assert_mem_eq(magic, "\177ELF", 4); /* unpacked: QEMU maps it */
     json_t *list = NULL;
     ck_assert_int_eq(es_image_list(&config, &list, &err), 0);
     ck_assert_uint_ge(json_array_size(list), 1);
