@@ -22,7 +22,7 @@ static void version_text(unsigned long version, char dst[24])
 static int64_t free_memory(virConnectPtr conn)
 {
     virNodeMemoryStats stats[16];
-    int count = ES_COUNT(stats);
+    int count = 0; /* asked for first: any other number than its own is refused */
     unsigned long long kib = 0;
     if (virNodeGetMemoryStats(conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, NULL, &count, 0) !=
             0 ||
