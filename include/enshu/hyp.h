@@ -16,7 +16,8 @@
 
 #include "enshu/plan.h"
 
-#define ES_HYP_CONNECTIONS 4
+/* Of these calls the ends of machines, which mostly wait, are the longest. */
+#define ES_HYP_CONNECTIONS 8
 /* How long a machine may take to shut down when asked to, before it is destroyed. */
 #define ES_HYP_STOP_MS 10000
 
