@@ -82,7 +82,7 @@ static int feed(int socket, const char *path, struct es_err *err)
             k = send(socket, block + sent, (size_t)(n - sent), MSG_NOSIGNAL);
             if (k <= 0) {
                 k = 0;
-                rc = es_err_set(err, ES_EIO, "QEMU takes no device state: %s",
+                rc = es_err_set(err, ES_EHYP, "QEMU takes no device state: %s",
                                 strerror(errno));
             }
         }
@@ -104,15 +104,26 @@ static int load_state(virDomainPtr dom, const char *path, struct es_err *err)
         return rc;
     rc = es_hyp_monitor(dom, "migrate-incoming", json_pack("{s:s}", "uri", "fd:" FD_NAME),
                         -1, NULL, err);
-    if (rc == 0)
+    bool asked = rc == 0;
+    if (asked)
         rc = feed(socket, path, err);
     close(socket);
-    /* Why QEMU took it no more is told here. */
-    if (rc == 0 || rc == ES_EIO) {
-        int moved = es_hyp_monitor_moved(dom, rc == 0 ? err : &told);
-        rc = rc == 0 ? moved : rc;
-    }
+    /* Why QEMU took it no more is told by itself, if it still can. */
+    if (asked && rc == ES_EHYP && es_hyp_monitor_moved(dom, &told) != 0)
+        rc = (*err = told).code;
+    if (rc == 0)
+        rc = es_hyp_monitor_moved(dom, err);
     return rc == 0 ? es_hyp_monitor_ignore_shared(dom, false, err) : rc;
+}
+
+/* QEMU ends at a state it cannot read, and libvirt knows no more than that. */
+static void say_damaged(struct es_err *err)
+{
+    struct es_err cause = *err;
+    es_err_set(err, cause.code,
+               "its mould's state could not be loaded (%s); look at the mould with "
+               "`enshu mould verify`",
+               cause.msg);
 }
 
 static int plug(virDomainPtr dom, const struct fork_job *job, struct es_err *err)
@@ -144,6 +155,8 @@ static int run_fork(struct es_hyp_job *base, virConnectPtr conn, struct es_err *
     if (rc != 0)
         return rc;
     rc = load_state(dom, job->state, err);
+    if (rc == ES_EHYP)
+        say_damaged(err);
     job->times.load_us = lap_us(&since);
     if (rc == 0)
         rc = plug(dom, job, err);
