@@ -56,6 +56,18 @@ static void arrived(struct freeze *f)
         f->next(f);
 }
 
+/* What was asked of a machine: without an answer to come it has arrived. That an agent left
+ * is a matter of this machine, not of libvirt's connection. */
+static void ask(struct freeze *f, int rc, const struct es_err *err)
+{
+    struct es_err told = {0};
+    if (rc == 0)
+        return;
+    es_err_set(&told, rc == ES_ECONN ? ES_EGUEST : rc, "%s", err->msg);
+    note(f, told.code, &told);
+    arrived(f);
+}
+
 /* Does `one` for each machine and goes on when all have arrived. */
 static void for_each(struct freeze *f, void (*one)(struct freeze *f, struct machine *m),
                      void (*next)(struct freeze *f))
@@ -215,6 +227,14 @@ static void freeze_machines(struct freeze *f)
 static void suspend_machine(struct freeze *f, struct machine *m)
 {
     struct range *r = f->range;
+    struct es_err err = {0};
+    if (machine_state(m) != M_READY) { /* while the others became quiet */
+        ask(f,
+            es_err_set(&err, ES_EGUEST, "%s: freeze: it is %s: %s", m->label,
+                       es_sm_name(&m->sm), m->detail),
+            &err);
+        return;
+    }
     machine_close_link(m); /* the guest sees its host leave, and waits for it */
     machine_set(m, M_STOPPING, "freezing");
     range_hold(r);
@@ -236,21 +256,13 @@ static void on_op_done(struct machine *m, const struct es_result *result, void *
 {
     struct freeze *f = arg;
     struct es_err err = {0};
-    if (m->range->freeze != f)
+    if (m->range->phase == R_LEAVING || m->range->freeze != f)
         return;
     if (!result->ok)
         note(f,
              es_err_set(&err, ES_EGUEST, "%s: make it quiet: %s: %s", m->label,
                         result->error_code, result->error_text),
              &err);
-    arrived(f);
-}
-
-static void ask(struct freeze *f, int rc, const struct es_err *err)
-{
-    if (rc == 0)
-        return;
-    note(f, rc, err);
     arrived(f);
 }
 

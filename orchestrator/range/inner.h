@@ -304,7 +304,7 @@ struct range {
     enum mode mode;                    /* as asked for */
     char frozen_key[MOULD_KEY_MAX];    /* names the frozen moulds; "": not known */
     char no_fork[200];                 /* why machines are booted; "": they are forked */
-    struct freeze *freeze;
+    struct freeze *freeze; /* going on; plain memory, freed with the range at the latest */
     char seed_disc[PATH_BYTES];
     unsigned char secret[SEED_BYTES];
     char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */

@@ -64,6 +64,7 @@ static void free_range(struct range *r)
         core->range_count--;
     }
     probing_finish(r);
+    es_free(r->freeze);
     es_store_close(r->store);
     es_score_destroy(r->score);
     es_plan_destroy(r->plan);
