@@ -25,13 +25,31 @@ bool es_str_ends(const char *s, const char *suffix)
     return a >= b && memcmp(s + a - b, suffix, b) == 0;
 }
 
+/* Takes away what was begun of a character: JSON has no room for a part of one. */
+static void cut_whole(char *s)
+{
+    size_t len = strlen(s), tail = 0;
+    while (tail < 3 && tail < len && ((unsigned char)s[len - 1 - tail] & 0xC0) == 0x80)
+        tail++;
+    if (tail == len)
+        return;
+    unsigned char lead = (unsigned char)s[len - 1 - tail];
+    size_t needs = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    if (needs > tail + 1)
+        s[len - 1 - tail] = '\0';
+}
+
 int es_str_printf(char *dst, size_t size, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(dst, size, fmt, args);
     va_end(args);
-    return n >= 0 && (size_t)n < size ? 0 : ES_ELIMIT;
+    if (n >= 0 && (size_t)n < size)
+        return 0;
+    if (n >= 0 && size > 0)
+        cut_whole(dst);
+    return ES_ELIMIT;
 }
 
 static bool is_digit(char c)

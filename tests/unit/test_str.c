@@ -1,5 +1,6 @@
 /* common/str: numbers with bounds, durations, suggestions, escaping. */
 #include <check.h>
+#include <string.h>
 
 #include "enshu/common/err.h"
 #include "enshu/common/mem.h"
@@ -23,6 +24,23 @@ START_TEST(durations)
     ck_assert_str_eq(es_str_from_ms(5400000, text, sizeof text), "1h30m");
     ck_assert_str_eq(es_str_from_ms(0, text, sizeof text), "0s");
     ck_assert_str_eq(es_str_from_ms(-1500, text, sizeof text), "-1s500ms");
+}
+END_TEST
+
+START_TEST(cut_between_characters)
+{
+    static const char text[] = "a\xc3\xa9\xe6\xbc\x94\xf0\x9f\x98\x80"; /* 1, 2, 3, 4 bytes */
+    char dst[sizeof text];
+    for (size_t size = 1; size < sizeof text; size++) {
+        ck_assert_int_eq(es_str_printf(dst, size, "%s", text), ES_ELIMIT);
+        ck_assert_int_eq(strncmp(dst, text, strlen(dst)), 0);
+        ck_assert(es_utf8_valid(dst, strlen(dst)));
+        ck_assert_uint_gt(strlen(dst) + 4, size - 1); /* and not more than one is lost */
+    }
+    ck_assert_int_eq(es_str_printf(dst, sizeof dst, "%s", text), 0);
+    ck_assert_str_eq(dst, text);
+    ck_assert_int_eq(es_str_printf(dst, 4, "%s", "\x80\x80\x80\x80"), ES_ELIMIT);
+    ck_assert_uint_eq(strlen(dst), 3); /* not UTF-8 at all: as it is */
 }
 END_TEST
 
@@ -96,6 +114,7 @@ Suite *str_suite(void)
     Suite *suite = suite_create("str");
     TCase *tc = tcase_create("str");
     tcase_add_test(tc, durations);
+    tcase_add_test(tc, cut_between_characters);
     tcase_add_test(tc, sizes);
     tcase_add_test(tc, nearest_word);
     tcase_add_test(tc, terminal_escapes);

@@ -12,7 +12,7 @@
 bool es_str_eq(const char *a, const char *b); /* false when either is NULL */
 bool es_str_starts(const char *s, const char *prefix);
 bool es_str_ends(const char *s, const char *suffix);
-/* snprintf that reports truncation as ES_ELIMIT. */
+/* snprintf that reports truncation as ES_ELIMIT, and cuts between characters of UTF-8. */
 int es_str_printf(char *dst, size_t size, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
