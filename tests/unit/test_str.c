@@ -29,7 +29,8 @@ END_TEST
 
 START_TEST(cut_between_characters)
 {
-    static const char text[] = "a\xc3\xa9\xe6\xbc\x94\xf0\x9f\x98\x80"; /* 1, 2, 3, 4 bytes */
+    static const char text[] =
+        "a\xc3\xa9\xe6\xbc\x94\xf0\x9f\x98\x80"; /* 1, 2, 3, 4 bytes */
     char dst[sizeof text];
     for (size_t size = 1; size < sizeof text; size++) {
         ck_assert_int_eq(es_str_printf(dst, size, "%s", text), ES_ELIMIT);
