@@ -51,6 +51,29 @@ static void print_machines(const json_t *machines)
     }
 }
 
+/* Each reason once, with the machine it is told of first. */
+static void print_booted(const json_t *machines)
+{
+    json_t *reasons = json_object();
+    size_t i;
+    const json_t *machine;
+    const char *why;
+    json_t *first;
+    json_array_foreach (machines, i, machine) {
+        why = member_text(machine, "why_booted");
+        if (*why != '\0' && json_object_get(reasons, why) == NULL)
+            json_object_set(reasons, why, json_object_get(machine, "machine"));
+    }
+    json_object_foreach (reasons, why, first) {
+        fputs("    booted, not forked: ", stdout);
+        out_safe(stdout, json_string_value(first));
+        fputs(": ", stdout);
+        out_safe(stdout, why);
+        putchar('\n');
+    }
+    json_decref(reasons);
+}
+
 static size_t met_count(const json_t *objectives)
 {
     size_t i, met = 0;
@@ -94,6 +117,7 @@ static void print_range(const struct cli *cli, const json_t *range)
         putchar('\n');
     }
     print_machines(member_list(range, "machines"));
+    print_booted(member_list(range, "machines"));
     print_teams(member_list(range, "teams"));
 }
 

@@ -110,11 +110,6 @@ static void on_settled(struct machine *m, bool ok, const struct es_err *err)
     ES_ASSERT(b->waiting > 0);
     if (--b->waiting > 0)
         return;
-    struct es_err keep_err = {0};
-    if (b->failures == 0 && images_keep(b->range, &keep_err) != 0) {
-        b->first = keep_err;
-        b->failures = 1;
-    }
     if (b->failures > 0) {
         struct es_err all = b->first;
         if (b->failures > 1)
@@ -200,15 +195,19 @@ static void on_frozen(struct range *r, int status, const struct es_err *err, voi
 static void begin_freeze(struct bring *b)
 {
     struct range *r = b->range;
-    char why[200];
+    char why[200], user[ES_NAME_MAX + 1];
+    struct es_err err = {0};
     if (r->no_fork[0] != '\0' || frozen_stands(r, why, sizeof why)) {
         begin_teams(b);
         return;
     }
-    if (is_freezing_elsewhere(r)) {
-        struct es_err err = {0};
+    if (is_freezing_elsewhere(r))
         es_err_set(&err, ES_EBUSY,
                    "another range is freezing the same moulds; wait for it");
+    else if (moulds_used(r->core, r->frozen_key, user))
+        es_err_set(&err, ES_EBUSY,
+                   "%s, and range %s stands on them; take that down first", why, user);
+    if (err.code != 0) {
         on_frozen(r, err.code, &err, b);
         return;
     }
@@ -218,8 +217,13 @@ static void begin_freeze(struct bring *b)
 
 static void begin_teams(struct bring *b)
 {
+    struct es_err err = {0};
     if (b->request.moulds_only) {
         finish(b, 0, NULL);
+        return;
+    }
+    if (images_keep(b->range, &err) != 0) {
+        finish(b, err.code, &err);
         return;
     }
     tell_step(b, "machines",

@@ -159,6 +159,27 @@ static void list_machines(struct es_range_core *core)
     go_on(core);
 }
 
+static void on_info(void *ctx, int status, const struct es_hyp_info *info,
+                    const struct es_err *err)
+{
+    struct es_range_core *core = ctx;
+    if (core->closing)
+        return;
+    if (status == 0)
+        core->info = *info;
+    else
+        es_log_warn("the hypervisor does not say what it is: %s", err->msg);
+    list_machines(core);
+}
+
+/* Behind a new connection may be another hypervisor: what it is must be known before a
+ * machine is forked on it. */
+static void look_around(struct es_range_core *core)
+{
+    if (es_hyp_info(core->hyp, on_info, core) != 0)
+        list_machines(core);
+}
+
 void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
                     const char *detail)
 {
@@ -170,7 +191,7 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
                     detail != NULL ? ": " : "", detail != NULL ? detail : "");
         core->hyp_up = event == ES_HYP_CONNECTED;
         if (core->hyp_up)
-            list_machines(core);
+            look_around(core);
         return;
     }
     struct machine *m = find_by_domain(core, name);
@@ -204,7 +225,7 @@ static void on_hyp_open(void *ctx, int status, const struct es_err *err)
     core->hyp_up = status == 0;
     if (status == 0) {
         range_restore_all(core);
-        list_machines(core);
+        look_around(core);
     }
     tell_ready(core, status, err);
 }

@@ -67,6 +67,7 @@ static void finish(struct leave *leave, int status, const struct es_err *err)
 static void files_after(struct job *job)
 {
     struct leave *leave = job->arg;
+    moulds_sweep(leave->core);
     finish(leave, job->status, &job->err);
 }
 
@@ -185,8 +186,10 @@ static void gc_sockets(const struct es_range_core *core)
 
 static void gc_finish(struct gc *gc, const struct es_err *err)
 {
-    if (err == NULL)
+    if (err == NULL) {
         gc_sockets(gc->core);
+        moulds_sweep(gc->core);
+    }
     if (err != NULL) {
         json_decref(gc->removed);
         gc->reply->fail(gc->reply, err);

@@ -143,9 +143,9 @@ struct machine {
     uint32_t instance;
     struct es_link *link;
     bool link_closing, mould, resetting;
-    bool freezing; /* a mould that comes up to be frozen: its setup is done */
-    bool forked;   /* continues a frozen mould, and is told so when personalised */
-    bool no_fork;  /* forking it failed: it is booted */
+    bool freezing;     /* a mould that comes up to be frozen: its setup is done */
+    bool forked;       /* continues a frozen mould, and is told so when personalised */
+    char no_fork[200]; /* why it is booted though its range forks; "": it is not */
     struct es_hyp_fork_times fork_times;
     char epoch[17];      /* of the last hello */
     char done_epoch[17]; /* personalised in this epoch */
@@ -207,6 +207,8 @@ uint32_t machine_identity(
     const struct machine *m); /* unique over resets, for the ledger */
 enum machine_state machine_state(const struct machine *m);
 void machine_personalise(struct machine *m); /* personalise.c */
+bool machine_forwards(
+    const struct machine *m); /* packets: it is some network's gateway */
 /* Asks the agent to make the guest ready to be frozen and continued as forks: timers of
  * the calendar stopped until those are personalised, file systems synced, requests
  * forgotten. Nothing else may be asked of it meanwhile, and nothing after but another
@@ -221,6 +223,7 @@ void machine_timer(struct machine *m, uint64_t ms, void (*on_timer)(struct machi
 /* ---- start.c */
 void machine_begin(struct machine *m); /* ends what runs under its name, then starts it */
 void machine_boot_late(struct machine *m);
+const char *machine_why_booted(const struct machine *m); /* "": was forked, or never is */
 void core_try_boots(struct es_range_core *core);
 
 /* ---- steps: setup, personalise, solutions */
@@ -304,7 +307,8 @@ struct range {
     enum mode mode;                    /* as asked for */
     char frozen_key[MOULD_KEY_MAX];    /* names the frozen moulds; "": not known */
     char no_fork[200];                 /* why machines are booted; "": they are forked */
-    struct freeze *freeze; /* going on; plain memory, freed with the range at the latest */
+    struct freeze
+        *freeze; /* going on; plain memory, freed with the range at the latest */
     char seed_disc[PATH_BYTES];
     unsigned char secret[SEED_BYTES];
     char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */
@@ -430,10 +434,13 @@ int files_copy(const char *from, const char *to, const char *skip, struct es_err
 int files_bundle(const struct es_scenario *scenario, struct es_store *store,
                  struct es_err *err);
 
-/* ---- images.c: which images the range stands on, for a core that comes after */
+/* ---- images.c: what the range stands on, for a core that comes after */
 int mode_read(const char *name, enum mode *ret_mode); /* NULL leaves it */
+/* To be called before machines are made of it. */
 int images_keep(const struct range *r, struct es_err *err);
 void images_restore(struct range *r);
+/* The keys of all moulds that each range in STATE/ranges ever stood on, by its name. */
+json_t *images_rests(const struct es_range_core *core);
 
 /* ---- sum.c: what a mould's name is made of */
 void sum_text(crypto_generichash_state *state, const char *text); /* NULL: "" */
@@ -445,17 +452,30 @@ int sum_sparse(const char *path, char ret_hex[65], struct es_err *err); /* [work
 /* ---- frozen.c: the frozen moulds of a scenario, STATE/moulds/KEY/ */
 /* Names the moulds of the range and looks whether they stand. [worker] */
 int frozen_find(struct range *r, struct es_err *err);
+#define FROZEN_SEED "seed.iso"
 struct frozen_part {
     const char *suffix, *key; /* of its file; of its digest in mould.json */
 };
 extern const struct frozen_part frozen_parts[];
 extern const size_t frozen_part_count;
+/* Whether forks can be made of them on this host; else `why` not. Small files are read. */
 bool frozen_stands(const struct range *r, char *why, size_t size);
 /* NODE.ram, NODE.state, NODE.qcow2, NODE.overlay; without a node the folder's own. */
 int frozen_path(const struct range *r, const char *node, const char *suffix, char *dst,
                 size_t size);
 int frozen_begin(struct range *r, struct es_err *err);  /* an empty folder [worker] */
 int frozen_finish(struct range *r, struct es_err *err); /* complete: hashed [worker] */
+
+/* ---- moulds_used.c; keys as they name files in STATE/moulds */
+bool moulds_is_key(const char *name); /* or begins with one */
+/* Names of ranges and keys of frozen moulds (`list`: of mould.list) that stand on it; `rests`
+ * is what images_rests told. */
+json_t *moulds_users(const struct es_range_core *core, json_t *rests, const json_t *list,
+                     const char *key);
+/* Whether a range has machines on it, perhaps ended ones; which. */
+bool moulds_used(const struct es_range_core *core, const char *key,
+                 char ret_range[ES_NAME_MAX + 1]);
+void moulds_sweep(const struct es_range_core *core); /* moulds that never became whole */
 
 /* ---- freeze.c: makes them. Calls back once, unless the range ends. */
 void freeze_begin(struct range *r,

@@ -144,12 +144,12 @@ static void on_retry(struct machine *m)
 /* Down the ladder: what could not be forked twice is booted, unless a fork was asked for. */
 static bool step_down(struct machine *m, const struct es_err *err)
 {
-    if (!m->forked || m->no_fork || m->range->mode == MODE_FORK ||
-        err->code == ES_ECONN || err->code == ES_ECANCELED ||
-        (m->tries < 2 && err->code != ES_EGUEST))
+    if (!m->forked || m->range->mode == MODE_FORK || err->code == ES_ECONN ||
+        err->code == ES_ECANCELED || (m->tries < 2 && err->code != ES_EGUEST))
         return false;
     es_log_warn("%s: cannot be forked, is booted", m->label);
-    return m->no_fork = true;
+    es_str_printf(m->no_fork, sizeof m->no_fork, "%s", m->detail);
+    return true;
 }
 
 /* A step went wrong: what, where, why. Tried again unless it was tried enough. */
@@ -167,7 +167,7 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     m->tries++;
     machine_set(m, M_FAILED, text);
     bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY &&
-                 (step_down(m, &err) || err.code != ES_EGUEST) &&
+                 err.code != ES_ESTATE && (step_down(m, &err) || err.code != ES_EGUEST) &&
                  (m->range->phase == R_BRINGING || m->on_settled != NULL);
     if (again)
         machine_timer(m, 1000U << m->tries, on_retry);
@@ -180,6 +180,7 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
 void machine_bring_up(struct machine *m)
 {
     m->tries = 0;
+    m->no_fork[0] = '\0'; /* what was in the way may be gone */
     m->instance++;
     machine_set(m, M_PLANNED, "");
     machine_begin(m);
@@ -222,7 +223,7 @@ void machine_adopt(struct machine *m, bool was_ready)
         machine_set(m, M_FAULT, err.msg);
         range_machine_event(m, ES_MEV_FAULT, err.msg);
     } else if (!was_ready)
-        machine_timer(m, BOOT_LIMIT_MS, machine_boot_late);
+        machine_timer(m, m->forked ? FORK_LIMIT_MS : BOOT_LIMIT_MS, machine_boot_late);
 }
 
 /* QEMU keeps the channel's socket over a guest's reboot; a question that gets no answer

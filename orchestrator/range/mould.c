@@ -107,6 +107,11 @@ static int keep_disk(struct machine *m, struct es_err *err)
     if (mould_path(r, node, "qcow2", disk, sizeof disk) != 0 ||
         mould_path(r, node, "json", marker, sizeof marker) != 0)
         return es_err_set(err, ES_ELIMIT, "the state folder's path is too long");
+    if (mould_known(r, node)) { /* another range was faster, and has overlays of it */
+        unlink(m->disk);
+        use_disk(r, node);
+        return 0;
+    }
     if (rename(m->disk, disk) != 0)
         return es_err_set(err, ES_EIO, "cannot keep the disk as %s: %s", disk,
                           strerror(errno));

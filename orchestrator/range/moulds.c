@@ -12,7 +12,8 @@
 
 #include "inner.h"
 
-#define MOULDS_MAX 4096
+#define MOULDS_MAX  4096
+#define BUILD_RANGE "mould"
 
 struct mould_job {
     struct job job;
@@ -71,12 +72,6 @@ static json_t *disk_json(const char *dir, const char *key)
     return record;
 }
 
-static bool is_key(const char *name)
-{
-    return strlen(name) >= MOULD_KEY_MAX - 1 &&
-           strspn(name, "0123456789abcdef") == MOULD_KEY_MAX - 1;
-}
-
 static void list_work(struct job *job)
 {
     struct mould_job *mj = job->arg;
@@ -89,7 +84,7 @@ static void list_work(struct job *job)
     }
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         const char *rest = entry->d_name + (MOULD_KEY_MAX - 1);
-        if (!is_key(entry->d_name) || json_array_size(mj->list) >= MOULDS_MAX ||
+        if (!moulds_is_key(entry->d_name) || json_array_size(mj->list) >= MOULDS_MAX ||
             (*rest != '\0' && !es_str_eq(rest, ".json")))
             continue;
         es_str_printf(key, sizeof key, "%.40s", entry->d_name);
@@ -100,51 +95,18 @@ static void list_work(struct job *job)
     closedir(dir);
 }
 
-/* ---------------------------------------------------------------- who stands on it */
-
-static bool range_uses(const struct range *r, const char *key)
-{
-    if (es_str_eq(r->frozen_key, key) && r->no_fork[0] == '\0')
-        return true;
-    for (size_t n = 0; n < r->scenario->nodes_count; n++)
-        if (es_str_eq(r->mould_hash[n], key))
-            return true;
-    return false;
-}
-
-/* Names of ranges, and of frozen moulds whose disks are overlays of it. */
-static json_t *users_of(const struct es_range_core *core, const json_t *list,
-                        const char *key)
-{
-    json_t *users = json_array();
-    size_t i, k;
-    const json_t *other, *machine;
-    ES_LIST_EACH (pos, tmp, &core->ranges) {
-        const struct range *r = ES_CONTAINER(pos, struct range, link);
-        if (range_uses(r, key))
-            json_array_append_new(users, json_string(r->name));
-    }
-    json_array_foreach (list, i, other) {
-        bool rests = false;
-        json_array_foreach (json_object_get(other, "machines"), k, machine)
-            rests |= es_str_eq(json_string_value(json_object_get(machine, "setup")), key);
-        if (rests)
-            json_array_append(users, json_object_get(other, "key"));
-    }
-    return users;
-}
+/* ---------------------------------------------------------------- jobs */
 
 static void add_users(const struct mould_job *mj)
 {
+    json_t *rests = images_rests(mj->job.core), *one;
     size_t i;
-    json_t *one;
     json_array_foreach (mj->list, i, one)
         json_object_set_new(one, "used_by",
-                            users_of(mj->job.core, mj->list,
-                                     json_string_value(json_object_get(one, "key"))));
+                            moulds_users(mj->job.core, rests, mj->list,
+                                         json_string_value(json_object_get(one, "key"))));
+    json_decref(rests);
 }
-
-/* ---------------------------------------------------------------- jobs */
 
 static void free_job(struct mould_job *mj)
 {
@@ -208,29 +170,32 @@ void es_range_call_mould_list(struct es_range_core *core, const json_t *params,
 
 /* ---------------------------------------------------------------- verify */
 
+static bool is_same(const char *path, const json_t *hash)
+{
+    char now[65];
+    struct es_err err = {0};
+    return sum_sparse(path, now, &err) == 0 && es_str_eq(now, json_string_value(hash));
+}
+
 /* The first part that is not what it was; NULL when all are. [worker] */
 static const char *changed_part(const char *dir, const char *key, const json_t *record,
                                 char *dst, size_t size)
 {
-    char path[PATH_BYTES + ES_NAME_MAX + 128], hash[65];
-    struct es_err err = {0};
+    char path[PATH_BYTES + ES_NAME_MAX + 128];
     size_t i;
     const json_t *machine;
     json_array_foreach (json_object_get(record, "machines"), i, machine) {
         const char *node = json_string_value(json_object_get(machine, "node"));
         for (size_t k = 0; k < frozen_part_count; k++) {
-            es_str_printf(path, sizeof path, "%s/%s/%s.%s", dir, key,
-                          node != NULL ? node : "?", frozen_parts[k].suffix);
-            if (sum_sparse(path, hash, &err) == 0 &&
-                es_str_eq(hash, json_string_value(
-                                    json_object_get(machine, frozen_parts[k].key))))
-                continue;
             es_str_printf(dst, size, "%s.%s", node != NULL ? node : "?",
                           frozen_parts[k].suffix);
-            return dst;
+            es_str_printf(path, sizeof path, "%s/%s/%s", dir, key, dst);
+            if (!is_same(path, json_object_get(machine, frozen_parts[k].key)))
+                return dst;
         }
     }
-    return NULL;
+    es_str_printf(path, sizeof path, "%s/%s/" FROZEN_SEED, dir, key);
+    return is_same(path, json_object_get(record, "seed_hash")) ? NULL : FROZEN_SEED;
 }
 
 static void verify_work(struct job *job)
@@ -329,7 +294,8 @@ static void remove_after(struct job *job)
     struct es_err err = job->err;
     const json_t *one = job->status == 0 ? find(mj, &err) : NULL;
     const char *key = json_string_value(json_object_get(one, "key"));
-    json_t *users = one != NULL ? users_of(job->core, mj->list, key) : NULL;
+    json_t *rests = images_rests(job->core);
+    json_t *users = one != NULL ? moulds_users(job->core, rests, mj->list, key) : NULL;
     if (json_array_size(users) > 0)
         es_err_set(&err, ES_EBUSY, "mould %.12s is used by %s; take that down first", key,
                    json_string_value(json_array_get(users, 0)));
@@ -338,6 +304,7 @@ static void remove_after(struct job *job)
     else
         mj->reply->fail(mj->reply, &err);
     json_decref(users);
+    json_decref(rests);
     free_job(mj);
 }
 
@@ -397,7 +364,14 @@ static void on_progress(json_t *event, void *arg)
 void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
                                struct es_reply *reply)
 {
-    struct build *build = es_calloc(1, sizeof *build);
+    struct build *build;
+    if (core_find_range(core, BUILD_RANGE) != NULL) { /* ends with the build */
+        reply_fail_new(reply, ES_EEXIST,
+                       "moulds are built in a range " BUILD_RANGE
+                       ", and one is there; take it down first");
+        return;
+    }
+    build = es_calloc(1, sizeof *build);
     if (build == NULL) {
         reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
         return;
@@ -405,7 +379,7 @@ void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
     build->reply = reply;
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
-        .name = "mould",
+        .name = BUILD_RANGE,
         .accel = json_string_value(json_object_get(params, "accel")),
         .teams = 1,
         .mode = MODE_FORK,

@@ -90,7 +90,7 @@ static json_t *key_list(const struct machine *m)
     return list;
 }
 
-static bool is_gateway(const struct machine *m)
+bool machine_forwards(const struct machine *m)
 {
     for (size_t i = 0; i < m->range->scenario->networks_count; i++)
         if (m->range->scenario->networks[i].gateway == m->plan->node)
@@ -125,12 +125,12 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
     clock_gettime(CLOCK_REALTIME, &now);
     json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    json_t *args =
-        json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b}", "hostname",
-                  m->node->name, "machine_id", machine_id, "random",
-                  es_base64_json(random, sizeof random), "time_us", time_us, "nics",
-                  nic_list(m), "hosts", host_list(m), "accounts", accounts, "host_keys",
-                  key_list(m), "forward", (int)is_gateway(m), "fork", (int)m->forked);
+    json_t *args = json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b}",
+                             "hostname", m->node->name, "machine_id", machine_id,
+                             "random", es_base64_json(random, sizeof random), "time_us",
+                             time_us, "nics", nic_list(m), "hosts", host_list(m),
+                             "accounts", accounts, "host_keys", key_list(m), "forward",
+                             (int)machine_forwards(m), "fork", (int)m->forked);
     if (args == NULL) {
         es_err_nomem(err);
         return NULL;

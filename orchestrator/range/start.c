@@ -1,6 +1,7 @@
 /* How a machine comes to run: forked from its frozen mould, or booted from a disk of its own.
  * Both wait for their turn; the agent's hello ends it. */
 #include <stdio.h>
+#include <string.h>
 
 #include "inner.h"
 
@@ -41,19 +42,34 @@ static void on_cleared(void *ctx, int status, const struct es_err *err)
                on_disk, m);
 }
 
-static bool is_to_fork(const struct machine *m)
+/* The host may be another since the range came up: a reset asks again whether its moulds
+ * serve. With ES_ESTATE they do not and nothing else is wanted. */
+static int choose(struct machine *m, struct es_err *err)
 {
-    return m->plan->team > 0 && m->range->no_fork[0] == '\0' && !m->no_fork;
+    const struct range *r = m->range;
+    char why[sizeof m->no_fork];
+    m->forked = m->plan->team > 0 && r->no_fork[0] == '\0' && m->no_fork[0] == '\0';
+    if (!m->forked || frozen_stands(r, why, sizeof why))
+        return 0;
+    if (r->mode == MODE_FORK)
+        return es_err_set(err, ES_ESTATE, "%s; take the range down and up again", why);
+    m->forked = false;
+    memcpy(m->no_fork, why, sizeof why);
+    return 0;
 }
 
 /* A try that failed may have left it running: on a disk that goes, and starting it again
  * would find it there and do nothing. */
 void machine_begin(struct machine *m)
 {
+    struct es_err err = {0};
     machine_set(m, M_DISK, "making the disk");
     m->setup_done = m->own_done = false;
     json_object_clear(m->baselines);
-    m->forked = is_to_fork(m);
+    if (choose(m, &err) != 0) {
+        machine_fail(m, "fork", &err);
+        return;
+    }
     if (m->forked) { /* the fork ends what runs and makes the disk */
         queue(m);
         return;
@@ -74,11 +90,22 @@ void machine_boot_late(struct machine *m)
     machine_fail(m, m->forked ? "fork" : "boot", &err);
 }
 
+const char *machine_why_booted(const struct machine *m)
+{
+    if (m->forked || m->plan->team <= 0)
+        return "";
+    return m->no_fork[0] != '\0' ? m->no_fork : m->range->no_fork;
+}
+
 static void started(struct machine *m)
 {
     struct es_err err = {0};
+    char how[8 + sizeof m->no_fork];
+    const char *why = machine_why_booted(m);
+    es_str_printf(how, sizeof how, "%s%s%s", m->forked ? "fork" : "boot",
+                  *why != '\0' ? ": " : "", why);
     machine_set(m, M_BOOTING, "waiting for its agent");
-    range_machine_event(m, ES_MEV_UP, m->forked ? "fork" : "boot");
+    range_machine_event(m, ES_MEV_UP, how);
     if (machine_open_link(m, &err) != 0)
         machine_fail(m, "connect to the agent", &err);
     else
@@ -118,7 +145,7 @@ static void fork_machine(struct machine *m)
     frozen_path(r, m->node->name, "overlay", overlay, sizeof overlay);
     frozen_path(r, m->node->name, "state", state, sizeof state);
     frozen_path(r, m->node->name, "ram", ram, sizeof ram);
-    frozen_path(r, NULL, "seed.iso", seed, sizeof seed);
+    frozen_path(r, NULL, FROZEN_SEED, seed, sizeof seed);
     struct es_hyp_fork fork = {.machine = m->spec, .overlay = overlay, .state = state};
     fork.machine.memory = ES_HYP_MEMORY_FORK;
     fork.machine.ram = ram;
