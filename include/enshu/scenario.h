@@ -283,6 +283,7 @@ struct es_node {
     int cpus;
     enum es_scope scope;
     bool hidden, programme;
+    bool before_services; /* frozen with what setup starts stopped */
     const struct es_nic *nics;
     size_t nic_count;
     const struct es_account *accounts;
@@ -299,6 +300,11 @@ struct es_node {
     } trainee;
     bool is_prober; /* made for prober.<network>; hidden; recipe "prober" */
 };
+
+#define ES_MAX_SERVICES_OF 64
+/* The services that the node's setup leaves to run, in its order; at most
+ * ES_MAX_SERVICES_OF are written to `names`, and how many there are returned. */
+size_t es_node_services(const struct es_node *node, const char **names);
 
 struct es_scenario {
     struct es_arena arena;

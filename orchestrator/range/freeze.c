@@ -2,8 +2,9 @@
  * team's would, but belong to none; when all are ready they become quiet, are suspended
  * together, and only then frozen, one by one: they are of one moment.
  *
- *   folder -> up -> booted to the end -> quiet -> links closed, all suspended ->
- *   each frozen -> all ended -> disks kept -> overlays made -> hashed
+ *   folder -> up -> booted to the end -> services stopped, where the node says so ->
+ *   quiet -> links closed, all suspended -> each frozen -> all ended -> disks kept ->
+ *   overlays made -> hashed
  *
  * Whatever fails, team zero's machines are ended before the answer. */
 #include <errno.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #include "inner.h"
+
+#define STOP_LIMIT_MS 120000
 
 struct freeze {
     struct range *range;
@@ -280,6 +283,55 @@ static void quiet_machines(struct freeze *f)
         for_each(f, quiet_machine, suspend_machines);
 }
 
+static void on_services(struct machine *m, const struct es_result *result, void *arg)
+{
+    struct freeze *f = arg;
+    struct es_err err = {0};
+    json_int_t code = json_integer_value(json_object_get(result->evidence, "exit"));
+    bool ended = json_is_integer(json_object_get(result->evidence, "exit"));
+    if (m->range->phase == R_LEAVING || m->range->freeze != f)
+        return;
+    if (!result->ok)
+        es_err_set(&err, ES_EGUEST, "%s: stop its services: %s: %s", m->label,
+                   result->error_code, result->error_text);
+    else if (!ended || code != 0)
+        es_err_set(&err, ES_EGUEST, "%s: stop its services: %s %lld", m->label,
+                   ended ? "exit code" : "no exit code", (long long)code);
+    note(f, err.code, &err);
+    arrived(f);
+}
+
+/* Their processes would be the same in every fork, down to the addresses. The first thing a
+ * fork does with them is to start them, when it is personalised. */
+static void stop_services(struct freeze *f, struct machine *m)
+{
+    static const char line[] =
+        "if [ -d /run/systemd/system ]; then exec systemctl stop -- \"$@\"; fi; "
+        "for s; do /etc/init.d/\"$s\" stop || exit; done";
+    const char *names[ES_MAX_SERVICES_OF];
+    struct es_err err = {0};
+    size_t count = m->node->before_services ? es_node_services(m->node, names) : 0;
+    json_t *argv = json_pack("[s,s,s,s]", "/bin/sh", "-c", line, "sh");
+    for (size_t i = 0; i < count && i < ES_COUNT(names); i++)
+        json_array_append_new(argv, json_string(names[i]));
+    json_t *args = json_pack("{s:o}", "argv", argv);
+    if (count == 0) {
+        json_decref(args);
+        arrived(f);
+        return;
+    }
+    ask(f, machine_call(m, ES_OP_EXEC, args, STOP_LIMIT_MS, 4096, on_services, f, &err),
+        &err);
+}
+
+static void stop_all_services(struct freeze *f)
+{
+    if (f->failed)
+        end_machines(f);
+    else
+        for_each(f, stop_services, quiet_machines);
+}
+
 /* What still starts would go on starting in every fork. */
 static void await_boot(struct freeze *f, struct machine *m)
 {
@@ -296,7 +348,7 @@ static void await_boots(struct freeze *f)
     if (f->failed)
         end_machines(f);
     else
-        for_each(f, await_boot, quiet_machines);
+        for_each(f, await_boot, stop_all_services);
 }
 
 /* ---------------------------------------------------------------- team zero comes up */

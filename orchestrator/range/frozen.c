@@ -88,6 +88,7 @@ static int digest_machine(struct range *r, const struct machine *m,
     sum_number(state, m->plan->gateway);
     sum_number(state, m->plan->dns);
     sum_number(state, machine_forwards(m));
+    sum_number(state, m->node->before_services);
     if (m->node->has_ready) {
         char *look = json_dumps(m->node->ready.look, JSON_COMPACT | JSON_SORT_KEYS);
         sum_number(state, m->node->ready.kind);

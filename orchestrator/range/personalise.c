@@ -110,6 +110,19 @@ static json_t *host_list(const struct machine *m)
     return list;
 }
 
+/* What was stopped before the freeze. Later on it is the trainees' whether it runs. */
+static json_t *restart_list(const struct machine *m)
+{
+    const char *names[ES_MAX_SERVICES_OF];
+    json_t *list = json_array();
+    if (!m->forked || !m->node->before_services || m->own_done)
+        return list;
+    size_t count = es_node_services(m->node, names);
+    for (size_t i = 0; i < count && i < ES_COUNT(names); i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
 static json_t *personalise_args(struct machine *m, struct es_err *err)
 {
     unsigned char random[48], id[16];
@@ -125,12 +138,12 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
     clock_gettime(CLOCK_REALTIME, &now);
     json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    json_t *args = json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b}",
-                             "hostname", m->node->name, "machine_id", machine_id,
-                             "random", es_base64_json(random, sizeof random), "time_us",
-                             time_us, "nics", nic_list(m), "hosts", host_list(m),
-                             "accounts", accounts, "host_keys", key_list(m), "forward",
-                             (int)machine_forwards(m), "fork", (int)m->forked);
+    json_t *args = json_pack(
+        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "hostname",
+        m->node->name, "machine_id", machine_id, "random",
+        es_base64_json(random, sizeof random), "time_us", time_us, "nics", nic_list(m),
+        "hosts", host_list(m), "accounts", accounts, "host_keys", key_list(m), "forward",
+        (int)machine_forwards(m), "fork", (int)m->forked, "restart", restart_list(m));
     if (args == NULL) {
         es_err_nomem(err);
         return NULL;

@@ -142,12 +142,33 @@ static void check_range_node(struct load *ld, const struct es_node *node)
     }
 }
 
+static void check_freeze(struct load *ld, const struct es_node *node)
+{
+    const char *names[ES_MAX_SERVICES_OF];
+    size_t count = es_node_services(node, names);
+    char path[96];
+    snprintf(path, sizeof path, "nodes.%s.freeze", node->name);
+    if (node->scope == ES_SCOPE_RANGE)
+        load_error_at(ld, node->pos, path, "a node of scope range is never frozen");
+    else if (count == 0)
+        load_error_at(ld, node->pos, path,
+                      "before-services needs a `service` step in setup: it names what is "
+                      "stopped");
+    else if (count > ES_MAX_SERVICES_OF)
+        load_error_at(ld, node->pos, path,
+                      "setup starts %zu services, at most %d can be "
+                      "stopped before the freeze",
+                      count, ES_MAX_SERVICES_OF);
+}
+
 static void check_nodes(struct load *ld)
 {
     for (size_t i = 0; i < ld->s->nodes_count; i++) {
         const struct es_node *node = &ld->s->nodes[i];
         if (node->scope == ES_SCOPE_RANGE)
             check_range_node(ld, node);
+        if (node->before_services)
+            check_freeze(ld, node);
     }
 }
 

@@ -176,7 +176,8 @@ static const struct key node_keys[] = {
     OWN("personalise", bind_personalise, "{\"type\":\"array\",\"items\":#step}", .doc = "steps run for each team after each start"),
     OWN("ready", bind_ready, "#ready", .doc = "when it counts as up"),
     WHOLE("trainee", .shape = &trainee_shape, .doc = "what trainees may do with it"),
-    LATER("freeze", "when the mould is frozen"),
+    KEY("freeze", T_CHOICE_BOOL, es_node, before_services, WORDS("ready", "before-services"), .fallback = "ready",
+        .doc = "`before-services`: what `service` steps of `setup` start is stopped before the mould is frozen and starts anew in each fork, so that teams share no secrets of its memory"),
     END};
 const struct shape node_shape = {.name = "node", .title = "nodes", .size = sizeof(struct es_node), .keys = node_keys,
     .doc = "The machines. Names of nodes hold no \"_\" (they become host names) and do not begin with \"prober-\"."};

@@ -215,6 +215,32 @@ void bind_personalise(struct load *ld, const struct key *key, const struct es_ya
     bind_step_list(ld, y, &node->personalise, &node->personalise_count);
 }
 
+/* The last step that names a service decides. */
+static bool is_last_of_service(const struct es_node *node, size_t at)
+{
+    for (size_t i = at + 1; i < node->setup_count; i++)
+        if (node->setup[i].kind == ES_STEP_SERVICE &&
+            es_str_eq(node->setup[i].text, node->setup[at].text))
+            return false;
+    return true;
+}
+
+size_t es_node_services(const struct es_node *node, const char **names)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < node->setup_count; i++) {
+        const struct es_step *step = &node->setup[i];
+        if (step->kind != ES_STEP_SERVICE || step->text == NULL ||
+            es_str_eq(step->service_state, "stopped") ||
+            es_str_eq(step->service_state, "disabled") || !is_last_of_service(node, i))
+            continue;
+        if (count < ES_MAX_SERVICES_OF)
+            names[count] = step->text;
+        count++;
+    }
+    return count;
+}
+
 /* ------------------------------------------------------------------ proving */
 
 static const char *const later_steps[] = {"answer", "decide", "report", NULL};
