@@ -45,8 +45,7 @@ void bring_machine_progress(struct machine *m)
 {
     struct bring *b = m->range->bring;
     if (b != NULL)
-        tell(b, json_pack("{s:s, s:s, s:s}", "machine", m->label, "state",
-                          es_sm_name(&m->sm), "detail", m->detail));
+        tell(b, machine_progress_json(m));
 }
 
 static void free_bring(struct bring *b)

@@ -146,7 +146,12 @@ struct machine {
     bool freezing;     /* a mould that comes up to be frozen: its setup is done */
     bool forked;       /* continues a frozen mould, and is told so when personalised */
     char no_fork[200]; /* why it is booted though its range forks; "": it is not */
-    struct es_hyp_fork_times fork_times;
+    struct took {
+        struct es_hyp_fork_times fork; /* when it was forked */
+        int64_t hello_us, personalise_us,
+            ready_us; /* from each step's begin to its end */
+    } took;
+    uint64_t step_ns;    /* began then, uv_hrtime */
     char epoch[17];      /* of the last hello */
     char done_epoch[17]; /* personalised in this epoch */
     int64_t next_id;
@@ -225,6 +230,9 @@ void machine_begin(struct machine *m); /* ends what runs under its name, then st
 void machine_boot_late(struct machine *m);
 const char *machine_why_booted(const struct machine *m); /* "": was forked, or never is */
 void core_try_boots(struct es_range_core *core);
+
+/* How long the step took that began last; the next begins. */
+int64_t machine_lap_us(struct machine *m);
 
 /* ---- steps: setup, personalise, solutions */
 typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err,
@@ -405,6 +413,7 @@ void export_start(struct range *r, struct es_reply *reply);
 
 /* ---- status.c */
 json_t *status_json(struct range *r);
+json_t *machine_progress_json(const struct machine *m); /* an event of a long call */
 void range_changed(struct range *r);
 void range_news(struct range *r, json_t *news); /* takes */
 void range_watch_end(struct range *r);
@@ -512,6 +521,7 @@ void accel_cached(const char *state_dir, char *dst, size_t size);
 void range_reset_team(struct range *r, int team,
                       void (*done)(void *arg, int status, const struct es_err *err),
                       void *arg);
+void reset_machine_progress(const struct machine *m);
 void range_sign_if_stopped(struct range *r); /* calls.c */
 
 /* A hypervisor call that could not be queued answers like one that failed. */

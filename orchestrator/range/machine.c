@@ -78,6 +78,7 @@ void machine_set(struct machine *m, enum machine_state state, const char *detail
     if (state == M_READY)
         m->ready_ms = uv_now(m->range->core->loop);
     bring_machine_progress(m);
+    reset_machine_progress(m);
     range_changed(m->range);
 }
 
@@ -295,6 +296,7 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
     }
     enum machine_state state = machine_state(m);
     if (state == M_BOOTING) {
+        m->took.hello_us = machine_lap_us(m);
         machine_release_boot(m);
         m->on_timer = NULL;
         machine_personalise(m);

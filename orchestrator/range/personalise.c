@@ -182,6 +182,7 @@ static void become_ready(struct machine *m)
 {
     m->on_timer = NULL;
     m->own_done = true;
+    m->took.ready_us = machine_lap_us(m);
     machine_set(m, M_READY, "");
     range_machine_event(m, ES_MEV_READY, NULL);
     machine_settle(m, true, NULL);
@@ -371,6 +372,7 @@ static void on_personalised(struct machine *m, const struct es_result *result, v
     (void)arg;
     if (left(m) || failed(m, "personalise", result))
         return;
+    m->took.personalise_us = machine_lap_us(m);
     take_epoch(m, result);
     begin_steps(m);
 }
@@ -379,6 +381,7 @@ void machine_personalise(struct machine *m)
 {
     struct es_err err = {0};
     machine_set(m, M_PERSONALISING, "personalising");
+    m->step_ns = uv_hrtime();
     json_t *args = personalise_args(m, &err);
     if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS,
                                      4096, on_personalised, NULL, &err) != 0)

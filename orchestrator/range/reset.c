@@ -39,6 +39,13 @@ static void on_settled(struct machine *m, bool ok, const struct es_err *err)
     finish_one(m->settled_arg, ok, err);
 }
 
+void reset_machine_progress(const struct machine *m)
+{
+    const struct reset *reset = m->settled_arg;
+    if (m->on_settled == on_settled && reset->reply != NULL)
+        reset->reply->progress(reset->reply, machine_progress_json(m));
+}
+
 static void on_stopped(void *ctx, int status, const struct es_err *err)
 {
     struct machine *m = ctx;

@@ -65,6 +65,7 @@ void machine_begin(struct machine *m)
     struct es_err err = {0};
     machine_set(m, M_DISK, "making the disk");
     m->setup_done = m->own_done = false;
+    m->took = (struct took){0};
     json_object_clear(m->baselines);
     if (choose(m, &err) != 0) {
         machine_fail(m, "fork", &err);
@@ -78,6 +79,13 @@ void machine_begin(struct machine *m)
     hyp_submit(
         es_hyp_machine_stop(m->range->core->hyp, m->plan->name, false, on_cleared, m),
         on_cleared, m);
+}
+
+int64_t machine_lap_us(struct machine *m)
+{
+    uint64_t now = uv_hrtime(), began = m->step_ns;
+    m->step_ns = now;
+    return (int64_t)((now - began) / 1000);
 }
 
 void machine_boot_late(struct machine *m)
@@ -105,6 +113,7 @@ static void started(struct machine *m)
     es_str_printf(how, sizeof how, "%s%s%s", m->forked ? "fork" : "boot",
                   *why != '\0' ? ": " : "", why);
     machine_set(m, M_BOOTING, "waiting for its agent");
+    m->step_ns = uv_hrtime();
     range_machine_event(m, ES_MEV_UP, how);
     if (machine_open_link(m, &err) != 0)
         machine_fail(m, "connect to the agent", &err);
@@ -133,7 +142,7 @@ static void on_forked(void *ctx, int status, const struct es_hyp_fork_times *tim
         machine_fail(m, "fork", err);
         return;
     }
-    m->fork_times = *times;
+    m->took.fork = *times;
     started(m);
 }
 

@@ -8,18 +8,47 @@
 
 static const char *const phase_names[] = {"bringing-up", "up", "failed", "leaving"};
 
+/* NULL: it came up before this core did. */
+static json_t *took_json(const struct machine *m)
+{
+    const struct es_hyp_fork_times *fork = &m->took.fork;
+    if (m->took.hello_us == 0)
+        return NULL;
+    json_t *took = json_pack("{s:I, s:I, s:I}", "hello_us", (json_int_t)m->took.hello_us,
+                             "personalise_us", (json_int_t)m->took.personalise_us,
+                             "ready_us", (json_int_t)m->took.ready_us);
+    json_t *steps =
+        m->forked
+            ? json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "clear_us",
+                        (json_int_t)fork->clear_us, "disk_us", (json_int_t)fork->disk_us,
+                        "start_us", (json_int_t)fork->start_us, "load_us",
+                        (json_int_t)fork->load_us, "plug_us", (json_int_t)fork->plug_us,
+                        "resume_us", (json_int_t)fork->resume_us)
+            : NULL;
+    if (steps != NULL)
+        json_object_update(took, steps);
+    json_decref(steps);
+    return took;
+}
+
+json_t *machine_progress_json(const struct machine *m)
+{
+    return json_pack("{s:s, s:s, s:s}", "machine", m->label, "state", es_sm_name(&m->sm),
+                     "detail", m->detail);
+}
+
 static json_t *machine_json(const struct machine *m)
 {
     char address[16] = "";
     if (m->plan->nic_count > 0)
         es_ip4_format(m->plan->nics[0].addr, address);
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "machine",
-                     m->label, "team", m->plan->team, "node", m->node->name, "state",
-                     es_sm_name(&m->sm), "detail", m->detail, "link",
-                     m->link != NULL ? es_link_state_name(es_link_state(m->link))
-                                     : "none",
-                     "address", address, "instance", (int)m->instance, "mode",
-                     m->forked ? "fork" : "boot", "why_booted", machine_why_booted(m));
+    return json_pack(
+        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:o*}", "machine", m->label,
+        "team", m->plan->team, "node", m->node->name, "state", es_sm_name(&m->sm),
+        "detail", m->detail, "link",
+        m->link != NULL ? es_link_state_name(es_link_state(m->link)) : "none", "address",
+        address, "instance", (int)m->instance, "mode", m->forked ? "fork" : "boot",
+        "why_booted", machine_why_booted(m), "took", took_json(m));
 }
 
 /* Every language; a plain text is a string. */
