@@ -181,13 +181,14 @@ fuzz: $(FUZZ_NAMES:%=build/fuzz/fuzz-%)
 	    $$(test -f tests/fuzz/fuzz_$$n.dict && echo -dict=tests/fuzz/fuzz_$$n.dict) \
 	    -artifact_prefix=build/fuzz/found-$$n- build/fuzz/new/$$n tests/fuzz/corpus/$$n || exit 1; done
 
-# Each tests/bench/bench_NAME.c is a program of its own that prints a table and JSON.
-BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/support/runner.c,$(TEST_SUPPORT)))
+# Each tests/bench/bench_NAME.c is a program of its own that prints a table and JSON; beside them lies what they share.
+BENCH_SHARED := lab hand hand_fork
+BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(filter-out tests/support/runner.c,$(TEST_SUPPORT)) $(BENCH_SHARED:%=tests/bench/%.c))
 $(B)/bin/bench-%: $(B)/obj/tests/bench/bench_%.o $(BENCH_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
-.PRECIOUS: $(B)/obj/tests/bench/%.o
+.PRECIOUS: $(B)/obj/%.o
 # What each measures: tests/bench/run.sh. `make bench BENCH="core store"` runs some of them.
 BENCH_NAMES := $(patsubst bench_%.c,%,$(notdir $(wildcard tests/bench/bench_*.c)))
 bench: all $(B)/bin/enshu-simagents $(BENCH_NAMES:%=$(B)/bin/bench-%)
