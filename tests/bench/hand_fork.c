@@ -115,6 +115,7 @@ void hand_fork_listen(struct hand_fork *fork, size_t n)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     es_str_printf(fork->monitor, sizeof fork->monitor, "%s/monitor%zu.sock", lab.dir, n);
     es_str_printf(address.sun_path, sizeof address.sun_path, "%s", fork->monitor);
+    unlink(fork->monitor);
     fork->monitor_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fork->monitor_fd < 0 ||
         bind(fork->monitor_fd, (struct sockaddr *)&address, sizeof address) != 0 ||
