@@ -99,6 +99,10 @@ void es_link_close(struct es_link *link, void (*on_closed)(void *ctx));
  * in flight, ES_EINVAL for an id or deadline out of range, ES_ELIMIT when it makes too long
  * a line. */
 int es_link_send(struct es_link *link, struct es_request *request, struct es_err *err);
+/* The same for the agent of `epoch` alone, which may know the id already: from another one
+ * the result is "lost", and it is never told of the request. */
+int es_link_send_bound(struct es_link *link, struct es_request *request,
+                       const char *epoch, struct es_err *err);
 /* Says that every result of `epoch` up to `seq` is durable. One line is sent for all acks
  * of a loop iteration. */
 void es_link_ack(struct es_link *link, const char *epoch, int64_t seq);

@@ -13,7 +13,7 @@ struct flight {
     uint64_t from_ms;
     uint64_t due_ms;     /* deadline and slack */
     uint64_t written_ms; /* last */
-    char epoch[17];      /* it was written to; "" while it never was */
+    char epoch[17];      /* it was written to, or is meant for; "": any */
     bool to_write;
     bool silent; /* a cancel: nobody waits for it */
     int64_t next_part;
@@ -215,13 +215,14 @@ static int check(struct es_link *link, const struct es_request *request,
 
 /* Takes request->args when it succeeds. */
 static int add(struct es_link *link, const struct es_request *request, size_t bytes,
-               bool silent)
+               const char *epoch, bool silent)
 {
     struct flight *flight = es_calloc(1, sizeof *flight);
     if (flight == NULL)
         return ES_ENOMEM;
     flight->request = *request;
     flight->bytes = bytes;
+    snprintf(flight->epoch, sizeof flight->epoch, "%s", epoch);
     flight->silent = silent;
     flight->to_write = true;
     flight->from_ms = uv_now(link->loop);
@@ -245,10 +246,20 @@ static int measure(const struct es_request *request, size_t *ret_bytes)
     return rc;
 }
 
-int es_link_send(struct es_link *link, struct es_request *request, struct es_err *err)
+static bool is_for_another(const struct es_link *link, const char *epoch)
+{
+    return epoch[0] != '\0' && es_link_state(link) == ES_LINK_UP &&
+           strcmp(link->hello.epoch, epoch) != 0;
+}
+
+int es_link_send_bound(struct es_link *link, struct es_request *request,
+                       const char *epoch, struct es_err *err)
 {
     size_t bytes = 0;
     int rc = check(link, request, err);
+    if (rc == 0 && is_for_another(link, epoch))
+        rc = es_err_set(err, ES_ESTATE, "%s: the agent was restarted meanwhile",
+                        link->name);
     if (rc == 0 && (rc = measure(request, &bytes)) != 0)
         es_err_set(err, rc, "%s: request %" PRId64 " (%s) cannot be sent: %s", link->name,
                    request->id, es_wire_op_name(request->op), es_status_text(rc));
@@ -256,12 +267,17 @@ int es_link_send(struct es_link *link, struct es_request *request, struct es_err
         rc = es_err_set(err, ES_EBUSY,
                         "%s: %zu bytes of requests wait for the agent already",
                         link->name, link->request_bytes);
-    if (rc == 0 && (rc = add(link, request, bytes, false)) != 0)
+    if (rc == 0 && (rc = add(link, request, bytes, epoch, false)) != 0)
         es_err_nomem(err);
     if (rc != 0)
         json_decref(request->args);
     request->args = NULL;
     return rc;
+}
+
+int es_link_send(struct es_link *link, struct es_request *request, struct es_err *err)
+{
+    return es_link_send_bound(link, request, "", err);
 }
 
 void es_link_cancel(struct es_link *link, int64_t id)
@@ -282,7 +298,7 @@ void es_link_cancel(struct es_link *link, int64_t id)
                                 .op = ES_OP_CANCEL,
                                 .deadline_ms = CANCEL_LIFE_MS};
     cancel.args = json_pack("{s:I}", "target", (json_int_t)id);
-    if (cancel.args == NULL || add(link, &cancel, 0, true) != 0)
+    if (cancel.args == NULL || add(link, &cancel, 0, "", true) != 0)
         /* Without memory the agent is not told; its own deadline ends the work. */
         json_decref(cancel.args);
 }

@@ -313,6 +313,34 @@ START_TEST(requests_are_sent_again_with_their_id)
 }
 END_TEST
 
+static int send_bound(int64_t id, const char *epoch)
+{
+    struct es_err err = {0};
+    struct es_request request = {
+        .id = id, .op = ES_OP_EXEC, .args = json_object(), .deadline_ms = 60000};
+    return es_link_send_bound(link_, &request, epoch, &err);
+}
+
+START_TEST(a_request_bound_to_an_epoch_goes_to_no_other)
+{
+    char epoch[17];
+    start_agent(SIMAGENT_GOOD);
+    snprintf(epoch, sizeof epoch, "%s", simagent_epoch(agent));
+    start_link(&quick);
+    ck_assert_int_eq(send_bound(1, epoch), 0);
+    ck_assert_int_eq(send_bound(2, "0123456789abcdef"), 0);
+    UNTIL(seen.ok == 1 && seen.lost == 1);
+    ck_assert_int_eq(simagent_counts(agent)->requests, 1);
+    ck_assert_int_eq(send_bound(3, "0123456789abcdef"), ES_ESTATE);
+    simagent_disconnect(agent);
+    UNTIL(seen.states[ES_LINK_BACKOFF] == 1);
+    ck_assert_int_eq(send_bound(4, epoch), 0);
+    simagent_restart(agent);
+    UNTIL(seen.lost == 2);
+    ck_assert_int_eq(simagent_counts(agent)->requests, 1);
+}
+END_TEST
+
 START_TEST(a_connection_that_breaks_mid_line)
 {
     start(SIMAGENT_HALF_LINE);
@@ -823,6 +851,7 @@ Suite *link_suite(void)
     tcase_add_test(tc, chunks_are_decoded_in_order);
     tcase_add_test(tc, nobody_listens_at_first);
     tcase_add_test(tc, requests_are_sent_again_with_their_id);
+    tcase_add_test(tc, a_request_bound_to_an_epoch_goes_to_no_other);
     tcase_add_test(tc, a_connection_that_breaks_mid_line);
     tcase_add_test(tc, noise_before_the_hello_costs_nothing);
     tcase_add_test(tc, requests_of_a_gone_epoch_are_lost);
