@@ -44,7 +44,7 @@ int es_store_put_blob(struct es_store *store, const char *name, const void *data
     if (len > ES_STORE_BLOB_MAX)
         return es_err_set(err, ES_ELIMIT, "blob %s has %zu bytes: at most %u", name, len,
                           ES_STORE_BLOB_MAX);
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     status = check_writable(store, err);
     if (status == 0)
         status = db_begin(store, err);
@@ -86,7 +86,7 @@ int es_store_get_blob(struct es_store *store, const char *name, struct es_buf *o
     int status = check_name(name, err);
     if (status < 0)
         return status;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     sqlite3_stmt *stmt;
     status = db_stmt(store, STMT_GET_BLOB, &stmt, err);
     if (status == 0) {
@@ -141,7 +141,7 @@ int es_store_erase_blob(struct es_store *store, const char *name, struct es_err 
     int status = check_name(name, err);
     if (status < 0)
         return status;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     status = erase(store, name, err);
     uv_mutex_unlock(&store->lock);
     return status;

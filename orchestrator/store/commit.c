@@ -168,7 +168,7 @@ int store_batch(struct es_store *store, const struct es_clock_mark *mark,
     int status = check_events(events, count, err);
     if (status < 0)
         return status;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     struct batch prev = head_of(store);
     struct batch batch = {.id = prev.id + 1,
                           .count = (int64_t)count,

@@ -82,7 +82,7 @@ static int put_batch(struct out *out, const struct batch *batch)
 static int put_end(struct out *out, const struct batch *head)
 {
     struct signature signature;
-    uv_mutex_lock(&out->store->lock);
+    store_lock(out->store);
     int status = read_signature(out->store, &signature, out->err);
     uv_mutex_unlock(&out->store->lock);
     if (status < 0)
@@ -135,7 +135,7 @@ static int next_name(struct out *out, struct es_buf *name)
 {
     struct es_store *store = out->store;
     sqlite3_stmt *stmt = NULL;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     int status = db_prepare(store,
                             "SELECT name FROM blob WHERE name > ?1 AND (name = 'scenario'"
                             " OR name GLOB 'scenario/*') ORDER BY name LIMIT 1",

@@ -71,7 +71,7 @@ int reader_init(struct reader *reader, struct es_store *store, int64_t from_pos,
     memset(reader, 0, sizeof *reader);
     reader->store = store;
     reader->verify = verify;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     reader->last_batch = head_of(store).id;
     /* The last batch that ends before from_pos, by halving: ids are 1 … n. */
     int64_t low = 0, high = reader->last_batch;
@@ -261,7 +261,7 @@ int reader_next(struct reader *reader, struct chunk *chunk, struct es_err *err)
         return 0;
     struct es_store *store = reader->store;
     struct scan scan;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     int status = scan_begin(reader, &scan, err);
     if (status == 0) {
         while (status == 0 && reader->before.id < reader->last_batch &&
@@ -326,7 +326,7 @@ int es_store_read_types(struct es_store *store, uint32_t type_set,
     for (int64_t after = 0; after < head && status == 0; after += CHUNK_EVENTS) {
         int64_t upto = after + CHUNK_EVENTS < head ? after + CHUNK_EVENTS : head;
         chunk_clear(&chunk);
-        uv_mutex_lock(&store->lock);
+        store_lock(store);
         status = scan_types(store, after, upto, type_set, &chunk, err);
         uv_mutex_unlock(&store->lock);
         if (status == 0)

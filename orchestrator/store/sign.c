@@ -160,7 +160,7 @@ int es_store_sign(struct es_store *store, const char *key_path, struct es_err *e
         return status;
     struct signature signature = {0};
     crypto_sign_seed_keypair(signature.public_key, secret, seed);
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     struct batch head = head_of(store);
     unsigned char bytes[HEAD_BYTES];
     chain_head(store->id, &head, bytes);
@@ -179,7 +179,7 @@ static int check_signature(struct es_store *store, struct es_store_check *check,
                            const struct batch *head, struct es_err *err)
 {
     struct signature signature;
-    uv_mutex_lock(&store->lock);
+    store_lock(store);
     int status = read_signature(store, &signature, err);
     uv_mutex_unlock(&store->lock);
     if (status < 0 || signature.batch == 0)

@@ -93,6 +93,8 @@ static int make_store(const char *path, bool create, const unsigned char id[ID_B
         return es_err_nomem(err);
     int rc = uv_mutex_init(&store->lock);
     ES_ASSERT(rc == 0);
+    rc = uv_mutex_init(&store->turn);
+    ES_ASSERT(rc == 0);
     rc = uv_mutex_init(&store->state_lock);
     ES_ASSERT(rc == 0);
     memcpy(store->id, id, ID_BYTES);
@@ -137,10 +139,18 @@ void es_store_close(struct es_store *store)
     drop_evidence(take_evidence(store));
     db_close(store);
     uv_mutex_destroy(&store->lock);
+    uv_mutex_destroy(&store->turn);
     uv_mutex_destroy(&store->state_lock);
     es_free(store->path);
     es_free(store->reserve_path);
     es_free(store);
+}
+
+void store_lock(struct es_store *store)
+{
+    uv_mutex_lock(&store->turn);
+    uv_mutex_lock(&store->lock);
+    uv_mutex_unlock(&store->turn);
 }
 
 int64_t es_store_head(const struct es_store *store)

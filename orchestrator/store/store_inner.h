@@ -70,6 +70,7 @@ struct es_store {
     int64_t created_us;
     unsigned char origin[HASH_BYTES]; /* H(0) */
     uv_mutex_t lock;                  /* the connection and what a commit changes */
+    uv_mutex_t turn;                  /* held while waiting for `lock` */
     bool is_broken;                   /* under lock */
     int last_rc;           /* SQLite's code behind the last error; under lock */
     uv_mutex_t state_lock; /* the rest */
@@ -149,6 +150,8 @@ bool signature_fits(const struct signature *signature, const struct es_store *st
                     const struct batch *head);
 
 /* ---- store.c */
+/* Takes `lock`, in turn: who reads the whole ledger chunk by chunk lets in who waits. */
+void store_lock(struct es_store *store);
 /* Makes a ledger with a given identity. */
 int create_store(const char *path, const unsigned char id[ID_BYTES], int64_t created_us,
                  struct es_store **ret_store, struct es_err *err);

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -568,6 +569,52 @@ START_TEST(readers_and_commits_share_the_ledger)
 }
 END_TEST
 
+/* A reader of everything, that says where it is. */
+struct long_read {
+    struct es_store *store;
+    atomic_long at;
+    atomic_bool ended;
+};
+
+static int on_read_one(void *ctx, const struct es_event *event)
+{
+    struct long_read *run = ctx;
+    atomic_store(&run->at, event->pos);
+    return 0;
+}
+
+static void read_all(void *ctx)
+{
+    struct long_read *run = ctx;
+    struct es_err err = {0};
+    ck_assert_int_eq(es_store_read(run->store, 1, true, on_read_one, run, &err), 0);
+    atomic_store(&run->ended, true);
+}
+
+/* Whoever reads a large ledger lets in a commit between two pieces of it. */
+START_TEST(a_commit_does_not_wait_for_a_reader_to_end)
+{
+    static struct long_read run;
+    static struct es_event events[ES_STORE_BATCH_MAX];
+    uv_thread_t thread;
+    struct es_err err = {0};
+    run.store = open_ledger(true);
+    for (int i = 0; i < 40; i++) {
+        make_events(events, ES_COUNT(events), es_store_head(run.store) + 1);
+        ck_assert_int_eq(
+            es_store_append(run.store, &mark, events, ES_COUNT(events), &err), 0);
+    }
+    ck_assert_int_eq(uv_thread_create(&thread, read_all, &run), 0);
+    while (atomic_load(&run.at) == 0)
+        ck_assert(!atomic_load(&run.ended));
+    append(run.store, 1);
+    ck_assert(!atomic_load(&run.ended));
+    ck_assert_int_eq(uv_thread_join(&thread), 0);
+    ck_assert_int_eq(atomic_load(&run.at), (int64_t)40 * ES_STORE_BATCH_MAX);
+    es_store_close(run.store);
+}
+END_TEST
+
 Suite *store_suite(void);
 Suite *store_suite(void)
 {
@@ -580,6 +627,7 @@ Suite *store_suite(void)
     tcase_add_test(tc, a_reader_can_stop);
     tcase_add_test(tc, damaged_pages_are_found);
     tcase_add_test(tc, readers_and_commits_share_the_ledger);
+    tcase_add_test(tc, a_commit_does_not_wait_for_a_reader_to_end);
     tcase_add_test(tc, bad_batches_are_refused_whole);
     tcase_add_test(tc, a_second_process_is_told);
     tcase_add_test(tc, what_is_no_ledger_is_refused);
