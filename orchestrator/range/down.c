@@ -127,6 +127,7 @@ void range_down(struct range *r,
         m->on_timer = NULL;
         machine_close_link(m);
     }
+    effects_end(r);
     for (size_t i = 0; i < r->plan->network_count; i++)
         json_array_append_new(leave->removed, json_string(r->plan->networks[i].name));
     r->taking_down = true;

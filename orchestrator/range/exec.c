@@ -6,90 +6,20 @@
 #define EXEC_LIMIT_MS  60000
 #define EXEC_BYTES_MAX (1 << 20)
 
-struct exec {
-    struct es_reply *reply;
-    struct range *range;
-    struct machine *machine;
-    int64_t effect;
-    json_t *args;
-    int64_t limit_ms;
-};
-
-static void free_exec(struct exec *exec)
+static void on_part(void *arg, const char *stream, const char *data, size_t len)
 {
-    json_decref(exec->args);
-    es_free(exec);
+    struct es_reply *reply = arg;
+    reply->progress(reply, json_pack("{s:s, s:o}", "stream", stream, "data",
+                                     es_base64_json(data, len)));
 }
 
-static void record(struct exec *exec, int type, int a, json_t *json,
-                   void (*committed)(void *arg, int status, const struct es_err *err,
-                                     int64_t pos),
-                   void *arg)
+static void on_done(void *arg, const json_t *evidence, const struct es_err *err)
 {
-    struct machine *m = exec->machine;
-    struct es_event event = {.type = type,
-                             .team = m->plan->team,
-                             .subject = m->plan->node,
-                             .a = a,
-                             .b = exec->effect};
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
-    int rc = range_event(exec->range, &event, text, NULL, committed, arg);
-    if (rc != 0 && committed != NULL) {
-        struct es_err err = {0};
-        range_event_refused(exec->range, rc, &err);
-        committed(arg, rc, &err, 0);
-    }
-}
-
-static void on_part(struct machine *m, const char *stream, const char *data, size_t len,
-                    void *arg)
-{
-    struct exec *exec = arg;
-    (void)m;
-    exec->reply->progress(exec->reply, json_pack("{s:s, s:o}", "stream", stream, "data",
-                                                 es_base64_json(data, len)));
-}
-
-static void on_result(struct machine *m, const struct es_result *result, void *arg)
-{
-    struct exec *exec = arg;
-    (void)m;
-    if (!result->ok) {
-        bool lost = result->seq == 0;
-        record(exec, ES_EV_OUTCOME, lost ? 2 : 1,
-               json_pack("{s:s, s:s}", "error", result->error_code, "text",
-                         result->error_text),
-               NULL, NULL);
-        reply_fail_new(exec->reply, lost ? ES_ETIMEDOUT : ES_EGUEST, "%s: %s: %s",
-                       exec->machine->label, result->error_code, result->error_text);
-    } else {
-        json_t *code = json_object_get(result->evidence, "exit");
-        record(exec, ES_EV_OUTCOME, 0, json_pack("{s:O?}", "exit", code), NULL, NULL);
-        exec->reply->done(exec->reply, json_incref(result->evidence));
-    }
-    free_exec(exec);
-}
-
-/* The intent is durable: act. */
-static void on_intent(void *arg, int status, const struct es_err *intent_err, int64_t pos)
-{
-    struct exec *exec = arg;
-    struct es_err err = {0};
-    (void)pos;
-    if (status != 0) {
-        exec->reply->fail(exec->reply, intent_err);
-        free_exec(exec);
-        return;
-    }
-    json_t *args = exec->args;
-    exec->args = NULL;
-    if (machine_call_stream(exec->machine, ES_OP_EXEC, args, exec->limit_ms,
-                            EXEC_BYTES_MAX, on_result, on_part, exec, &err) != 0) {
-        record(exec, ES_EV_OUTCOME, 1, json_pack("{s:s}", "error", err.msg), NULL, NULL);
-        exec->reply->fail(exec->reply, &err);
-        free_exec(exec);
-    }
+    struct es_reply *reply = arg;
+    if (err != NULL)
+        reply->fail(reply, err);
+    else
+        reply->done(reply, json_incref((json_t *)(uintptr_t)evidence));
 }
 
 void es_range_call_exec(struct es_range_core *core, const json_t *params,
@@ -116,24 +46,20 @@ void es_range_call_exec(struct es_range_core *core, const json_t *params,
         reply->fail(reply, &err);
         return;
     }
-    struct exec *exec = es_calloc(1, sizeof *exec);
-    if (exec == NULL) {
-        es_err_nomem(&err);
+    struct effect_call call = {.op = ES_OP_EXEC,
+                               .limit_ms = limit > 0 ? limit : EXEC_LIMIT_MS,
+                               .max_bytes = EXEC_BYTES_MAX,
+                               .part = on_part,
+                               .done = on_done,
+                               .arg = reply};
+    call.args = json_pack("{s:b, s:i, s:O*, s:O*, s:O*, s:O*}", "stream", 1, "keep",
+                          EXEC_BYTES_MAX, "argv", argv, "shell", shell, "user",
+                          json_object_get(params, "user"), "stdin",
+                          json_object_get(params, "stdin"));
+    json_t *shown =
+        json_pack("{s:s, s:O*, s:O*}", "what", "exec", "argv", argv, "shell", shell);
+    if (effect_start(m, &call, shown, &err) != 0)
         reply->fail(reply, &err);
-        return;
-    }
-    *exec = (struct exec){.reply = reply,
-                          .range = r,
-                          .machine = m,
-                          .effect = ++r->next_effect,
-                          .limit_ms = limit > 0 ? limit : EXEC_LIMIT_MS};
-    exec->args = json_pack("{s:b, s:i, s:O*, s:O*, s:O*, s:O*}", "stream", 1, "keep",
-                           EXEC_BYTES_MAX, "argv", argv, "shell", shell, "user",
-                           json_object_get(params, "user"), "stdin",
-                           json_object_get(params, "stdin"));
-    record(exec, ES_EV_INTENT, 0,
-           json_pack("{s:s, s:O*, s:O*}", "what", "exec", "argv", argv, "shell", shell),
-           on_intent, exec);
 }
 
 /* ---------------------------------------------------------------- console */

@@ -129,10 +129,7 @@ static void export_after(struct job *job)
     struct ledger_export *x = job->arg;
     struct range *r = x->range;
     x->range = NULL;
-    r->readers--;
-    r->open_handles--;
-    if (r->phase == R_LEAVING)
-        range_close(r, NULL, NULL);
+    range_reader_done(r);
     if (job->status != 0)
         finish(x, &job->err);
     else
@@ -177,8 +174,7 @@ void export_start(struct range *r, struct es_reply *reply)
         finish(x, &err);
         return;
     }
-    r->readers++;
-    r->open_handles++;
+    range_reader(r);
     reply->callee = x;
     reply->on_gone = on_gone;
     reply->on_drain = on_drain;

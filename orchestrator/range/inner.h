@@ -269,6 +269,18 @@ int vars_password(struct range *range, int team, int node,
 void vars_derive(const struct range *range, const char *purpose, int team,
                  unsigned char *dst, size_t len);
 
+/* ---------------------------------------------------------------- methods */
+const char *call_param(const json_t *params, const char *key); /* text; NULL: absent */
+/* Answers the reply when there is no such range. */
+struct range *call_range(struct es_range_core *core, const json_t *params,
+                         struct es_reply *reply);
+/* One whose ledger and fold stand. */
+struct range *call_scored_range(struct es_range_core *core, const json_t *params,
+                                struct es_reply *reply);
+/* A reply that waits in a list, until its client leaves; false: answered, no memory. */
+bool waiting_add(struct es_list *list, struct es_reply *reply, int64_t number);
+struct es_reply *waiting_end(struct es_list *link, int64_t *ret_number);
+
 /* ---------------------------------------------------------------- ranges */
 
 enum mode { MODE_AUTO, MODE_BOOT, MODE_FORK };
@@ -299,7 +311,19 @@ struct pending { /* an event waiting for its commit */
     void *arg;
 };
 
+/* Something to be done inside a machine by its agent. */
+struct effect_call {
+    enum es_wire_op op;
+    json_t *args;
+    int64_t limit_ms, max_bytes;
+    void (*part)(void *arg, const char *stream, const char *data, size_t len);
+    /* Once, when the outcome is durable: evidence, or err. */
+    void (*done)(void *arg, const json_t *evidence, const struct es_err *err);
+    void *arg;
+};
+
 struct bring;
+struct rebuild;
 struct rehearsal;
 struct range {
     struct es_list link;
@@ -325,6 +349,8 @@ struct range {
 
     struct es_store *store;
     struct es_score *score;
+    int64_t folded_pos;      /* the last event in it */
+    struct rebuild *rebuild; /* it is being made anew, and takes nothing meanwhile */
     struct es_clock clock;
     struct pending *pending, *flying;
     size_t pending_count, pending_cap, flying_count, flying_cap;
@@ -341,7 +367,7 @@ struct range {
 
     uv_timer_t tick, watch_timer;
     int open_handles;
-    struct es_list watchers, rescores;
+    struct es_list watchers, rescores, corrections;
     bool dirty;
     json_t *news; /* changes since the last snapshot, capped */
 
@@ -353,6 +379,7 @@ struct range {
         held_back; /* the ledger was lost: nothing is acknowledged until the clock runs */
     bool unlisted; /* restored; which of its machines run is not known yet */
     int readers;   /* workers that read the ledger */
+    struct es_list effects; /* without a durable outcome */
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
     void (*range_gone)(void *arg); /* after the range was freed */
@@ -369,6 +396,9 @@ void range_restore_all(struct es_range_core *core);
  * says true the range is ending, and neither may be touched any more. */
 void range_hold(struct range *r);
 bool range_release(struct range *r);
+/* The same for a worker that reads its ledger, which stays open meanwhile. */
+void range_reader(struct range *r);
+bool range_reader_done(struct range *r);
 bool range_is_busy(const struct range *r); /* something long works on its machines */
 struct machine *range_machine(struct range *r, int team, int node);
 struct machine *range_find_machine(struct range *r, const char *label,
@@ -384,14 +414,27 @@ int range_event(struct range *r, const struct es_event *event, char *text,
                                   int64_t pos),
                 void *arg);
 int range_event_refused(const struct range *r, int rc, struct es_err *err); /* says why */
+/* A result that is to become an event of the machine is not acknowledged before that; when
+ * there was no room for the event, the agent is asked to tell it again. */
+void range_hold_ack(struct machine *m, int64_t seq);
+void range_not_taken(struct machine *m, int64_t seq);
 void range_flush(struct range *r);
 void range_mark(struct range *r); /* stores the clock with an empty batch */
-/* Answers who waits for `rescore` while no commit is in flight; at the range's end, too. */
+/* Answers who waits for `rescore` once no commit is in flight; at the range's end, too. */
 void range_rescore_waiting(struct range *r);
-int range_refold(struct range *r, struct es_score **ret_score, int64_t *ret_events,
+void range_corrected(struct range *r); /* and who waits for a void */
+/* ---- refold.c */
+void range_fold(struct range *r, const struct es_event *event); /* a durable one */
+/* A fold of the ledger's events up to a position. [worker] */
+int range_refold(struct range *r, int64_t upto, struct es_score **ret_score,
                  struct es_err *err);
+void range_rebuild_now(struct range *r); /* blocks */
 void range_advance(
     struct range *r); /* lets time pass in the fold when nothing is pending */
+/* ---- lost.c */
+void range_lost_ledger(struct range *r, int status, const struct es_err *err);
+void range_take_again(struct range *r); /* what the agents hold is asked for again */
+int range_reopen_ledger(struct range *r, struct es_err *err);
 bool range_quiet(const struct range *r);
 int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
                      const char *reason,
@@ -407,6 +450,19 @@ void probing_tick(struct range *r); /* sends what is due, sets the timer */
 void probing_result(struct machine *m, const struct es_result *result);
 void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
 void probing_finish(struct range *r);
+
+/* ---- effect.c */
+/* Takes call->args and `shown`, which stands in the intent's text. When it succeeds, done
+ * is called once, later. */
+int effect_start(struct machine *m, const struct effect_call *call, json_t *shown,
+                 struct es_err *err);
+void effects_connected(struct machine *m); /* it has a new link */
+void effects_tick(struct range *r);
+void effects_end(struct range *r);   /* taken down: what is open stays uncertain */
+void effects_leave(struct range *r); /* the core ends: the next one goes on */
+/* After a restart: every INTENT and OUTCOME of the ledger, then the end of them. */
+int effects_recall(struct range *r, const struct es_event *event, struct es_err *err);
+void effects_restored(struct range *r);
 
 /* ---- export.c: answers the reply with every line of the ledger */
 void export_start(struct range *r, struct es_reply *reply);
@@ -522,7 +578,8 @@ void range_reset_team(struct range *r, int team,
                       void (*done)(void *arg, int status, const struct es_err *err),
                       void *arg);
 void reset_machine_progress(const struct machine *m);
-void range_sign_if_stopped(struct range *r); /* calls.c */
+json_t *clock_json(const struct range *r);   /* clock.c */
+void range_sign_if_stopped(struct range *r); /* clock.c */
 
 /* A hypervisor call that could not be queued answers like one that failed. */
 #define hyp_submit(call, on_done, ctx)                                                   \

@@ -200,6 +200,7 @@ int machine_open_link(struct machine *m, struct es_err *err)
         return rc;
     m->range->open_handles++;
     es_link_open(m->link);
+    effects_connected(m);
     return 0;
 }
 

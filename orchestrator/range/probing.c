@@ -154,18 +154,13 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
             return;
         }
         m->seq_taken = event.seq;
-        if (m->seq_held == 0 || event.seq < m->seq_held)
-            m->seq_held = event.seq;
+        range_hold_ack(m, event.seq);
     }
     char *text =
         change_text(r, slot, outcome, why, event.seq != 0 ? result->evidence : NULL);
-    if (range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL) == 0 ||
-        event.seq == 0)
-        return;
-    /* No room for it: not taken, so not acknowledged; the agent sends it again. */
-    m->seq_taken = event.seq - 1;
-    if (m->link != NULL)
-        machine_connect_again(m);
+    if (range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL) != 0 &&
+        event.seq != 0)
+        range_not_taken(m, event.seq);
 }
 
 static bool another_answers(const struct range *r, const struct machine *silent)
@@ -331,8 +326,8 @@ static int64_t next_wait(struct range *r)
     if (r->slot_count > 0 && !r->unlisted && r->slots[r->heap[0]].due_ex_ms < due)
         due = r->slots[r->heap[0]].due_ex_ms;
     int64_t wait = due == INT64_MAX ? -1 : es_clock_until(&r->clock, mono_ms, due);
-    if (wait >= 0 && wait < 5 && !range_quiet(r))
-        wait = 5; /* what is due waits for the commit in flight */
+    if (wait >= 0 && wait < 5 && (!range_quiet(r) || r->rebuild != NULL))
+        wait = 5; /* what is due waits for the commit in flight, or for the fold */
     return wait < 0 || wait > 1000 ? 1000 : wait;
 }
 
@@ -357,6 +352,7 @@ void probing_tick(struct range *r)
         if (range_quiet(r) && core_boottime_ms() - r->last_mark_ms > MARK_EVERY_MS)
             range_mark(r);
     }
+    effects_tick(r);
     range_flush(r);
     range_advance(r);
     uv_timer_start(&r->tick, on_tick, (uint64_t)next_wait(r), 0);

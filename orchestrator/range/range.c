@@ -63,6 +63,7 @@ static void free_range(struct range *r)
         es_list_remove(&r->link);
         core->range_count--;
     }
+    ES_ASSERT(es_list_empty(&r->effects));
     probing_finish(r);
     es_free(r->freeze);
     es_store_close(r->store);
@@ -105,6 +106,8 @@ static int create(struct es_range_core *core, const char *name,
     r->scenario = scenario;
     es_list_init(&r->watchers);
     es_list_init(&r->rescores);
+    es_list_init(&r->corrections);
+    es_list_init(&r->effects);
     es_clock_init(&r->clock);
     es_str_printf(r->accel, sizeof r->accel, "%s", core->accel);
     es_str_printf(r->name, sizeof r->name, "%s", name);
@@ -224,6 +227,18 @@ bool range_release(struct range *r)
     return true;
 }
 
+void range_reader(struct range *r)
+{
+    r->readers++;
+    range_hold(r);
+}
+
+bool range_reader_done(struct range *r)
+{
+    r->readers--;
+    return range_release(r);
+}
+
 bool range_is_busy(const struct range *r)
 {
     bool busy = r->phase == R_BRINGING || r->phase == R_LEAVING || r->taking_down ||
@@ -246,8 +261,10 @@ void range_close(struct range *r, void (*on_gone)(void *arg), void *arg)
         range_watch_end(r);
         bring_cancel(r);
         range_rescore_waiting(r);
+        range_corrected(r);
         for (size_t i = 0; i < r->machine_count; i++)
             machine_close(&r->machines[i]);
+        effects_leave(r);
         rehearse_cancel(r);
         uv_close((uv_handle_t *)&r->tick, on_handle_closed);
         uv_close((uv_handle_t *)&r->watch_timer, on_handle_closed);
@@ -303,55 +320,17 @@ struct machine *range_find_machine(struct range *r, const char *label, struct es
 
 /* ---------------------------------------------------------------- after a restart of the core */
 
-/* Effects that a crash left between intent and outcome. */
 struct restoring {
     struct range *range;
     struct es_err *err;
-    struct es_event *open; /* intents, without text */
-    size_t count;
 };
-
-static int restore_effect(struct restoring *x, const struct es_event *event)
-{
-    if (event->b > x->range->next_effect)
-        x->range->next_effect = event->b;
-    if (event->type == ES_EV_INTENT) {
-        struct es_event *grown = es_grow(x->open, x->count + 1, sizeof *grown);
-        if (grown == NULL)
-            return es_err_nomem(x->err);
-        x->open = grown;
-        x->open[x->count] = *event;
-        x->open[x->count++].text = NULL;
-        return 0;
-    }
-    for (size_t i = x->count; i-- > 0;)
-        if (x->open[i].b == event->b) {
-            x->open[i] = x->open[--x->count];
-            break;
-        }
-    return 0;
-}
-
-/* Whether they were carried out nobody knows: the instructor decides. */
-static void close_effects(const struct restoring *x)
-{
-    for (size_t i = 0; i < x->count; i++) {
-        struct es_event event = x->open[i];
-        event.type = ES_EV_OUTCOME;
-        event.a = 2;
-        range_event(x->range, &event,
-                    es_strdup("{\"error\":\"uncertain\",\"text\":\"the core ended before "
-                              "the answer came\"}"),
-                    NULL, NULL, NULL);
-    }
-}
 
 static int restore_event(void *ctx, const struct es_event *event)
 {
     struct restoring *x = ctx;
     struct range *r = x->range;
     if (event->type == ES_EV_INTENT || event->type == ES_EV_OUTCOME)
-        return restore_effect(x, event);
+        return effects_recall(r, event, x->err);
     if (event->type != ES_EV_MACHINE)
         return 0;
     int index = es_plan_machine_of(r->plan, event->team, event->subject);
@@ -406,17 +385,16 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                                   NULL, NULL) != 0)
         rc = es_err_set(err, ES_ECORRUPT, "the range's secret is damaged");
     es_buf_finish(&hex);
-    struct restoring effects = {.range = r, .err = err};
+    struct restoring restoring = {.range = r, .err = err};
     if (rc == 0)
         images_restore(r);
     for (size_t i = 0; i < r->machine_count && rc == 0; i++)
         baselines_restore(&r->machines[i]);
     if (rc == 0)
-        rc = es_store_read(r->store, 1, false, restore_event, &effects, err);
+        rc = es_store_read(r->store, 1, false, restore_event, &restoring, err);
     if (rc == 0)
         rc = probing_init(r, err);
     if (rc != 0) {
-        es_free(effects.open);
         range_close(r, NULL, NULL);
         return rc;
     }
@@ -438,8 +416,7 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                 ES_CLOCK_GAP_MAX_MS / 1000);
         }
     }
-    close_effects(&effects);
-    es_free(effects.open);
+    effects_restored(r);
     r->phase = R_UP;
     r->unlisted = true;
     probing_tick(r);

@@ -58,29 +58,6 @@ static bool is_probe(struct core_agent *agent, int64_t seq)
     return first_seq != NULL && seq >= first_seq[agent->index];
 }
 
-/* The machines of the teams, running, as the hypervisor has them after `up`. */
-static void list_machines(void)
-{
-    struct es_buf text;
-    char one[512];
-    es_buf_init(&text, 1U << 20);
-    for (size_t i = 0; i < w.plan->machine_count; i++) {
-        const struct es_plan_machine *m = &w.plan->machines[i];
-        if (m->team == 0)
-            continue;
-        snprintf(
-            one, sizeof one,
-            "<domain type='test'><name>%s</name><uuid>%s</uuid><memory>65536</memory>"
-            "<metadata><enshu:object xmlns:enshu='https://enshu.org/libvirt/1' "
-            "range='" CORE_RANGE "' team='%d' node='%s' kind='machine' hash='0' "
-            "instance='1'/></metadata><os><type>hvm</type></os></domain>",
-            m->name, m->uuid, m->team, w.scenario->nodes[m->node].name);
-        ck_assert_int_eq(es_buf_puts(&text, one), 0);
-    }
-    cw_write_node(&w, es_buf_str(&text));
-    es_buf_finish(&text);
-}
-
 static void begin(int teams, int extra)
 {
     ck_assert_int_ge(sodium_init(), 0);
@@ -89,7 +66,7 @@ static void begin(int teams, int extra)
     cw_agents(&w, true);
     cw_start(&w);
     ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
-    list_machines();
+    cw_machines_run(&w);
     first_seq = calloc(w.plan->machine_count, sizeof *first_seq);
     ck_assert_ptr_nonnull(first_seq);
     for (size_t i = 0; i < w.plan->machine_count; i++) {

@@ -211,6 +211,28 @@ void cw_write_node(struct core_world *w, const char *objects)
     free(text);
 }
 
+void cw_machines_run(struct core_world *w)
+{
+    struct es_buf text;
+    char one[512];
+    es_buf_init(&text, 1U << 20);
+    for (size_t i = 0; i < w->plan->machine_count; i++) {
+        const struct es_plan_machine *m = &w->plan->machines[i];
+        if (m->team == 0)
+            continue;
+        snprintf(
+            one, sizeof one,
+            "<domain type='test'><name>%s</name><uuid>%s</uuid><memory>65536</memory>"
+            "<metadata><enshu:object xmlns:enshu='https://enshu.org/libvirt/1' "
+            "range='" CORE_RANGE "' team='%d' node='%s' kind='machine' hash='0' "
+            "instance='1'/></metadata><os><type>hvm</type></os></domain>",
+            m->name, m->uuid, m->team, w->scenario->nodes[m->node].name);
+        ck_assert_int_eq(es_buf_puts(&text, one), 0);
+    }
+    cw_write_node(w, es_buf_str(&text));
+    es_buf_finish(&text);
+}
+
 void cw_open(struct core_world *w, const char *scenario, int teams)
 {
     memset(w, 0, sizeof *w);
@@ -262,6 +284,7 @@ void cw_close(struct core_world *w)
     es_plan_destroy(w->plan);
     es_scenario_destroy(w->scenario);
     json_decref(w->result);
+    json_decref(w->aside_result);
     json_decref(w->progress);
     free(w->agents);
     free(w->acked);
@@ -449,6 +472,11 @@ static void on_answer(void *ctx, int64_t id, const json_t *result,
                       const struct es_err *err)
 {
     struct core_world *w = ctx;
+    if (id == w->aside_id) {
+        w->aside_answered = true;
+        json_decref(w->aside_result);
+        w->aside_result = result != NULL ? json_deep_copy(result) : NULL;
+    }
     if (id != w->call_id)
         return;
     w->answered = true;
@@ -488,7 +516,7 @@ void cw_disconnect(struct core_world *w)
         cw_step(w);
 }
 
-static int call(struct core_world *w, const char *method, json_t *params)
+static void begin(struct core_world *w, const char *method, json_t *params)
 {
     json_decref(w->progress);
     w->progress = json_array();
@@ -496,6 +524,31 @@ static int call(struct core_world *w, const char *method, json_t *params)
     expect_soon(w);
     int rc = es_client_call(w->client, method, params, &w->call_id, &w->err);
     ck_assert_msg(rc == 0, "%s: %s", method, w->err.msg);
+}
+
+static json_t *for_range(json_t *params)
+{
+    if (params == NULL)
+        params = json_object();
+    json_object_set_new(params, "range", json_string(CORE_RANGE));
+    return params;
+}
+
+void cw_begin(struct core_world *w, const char *method, json_t *params)
+{
+    begin(w, method, for_range(params));
+}
+
+void cw_aside(struct core_world *w, const char *method, json_t *params)
+{
+    cw_begin(w, method, params);
+    w->aside_id = w->call_id;
+    w->aside_answered = false;
+}
+
+static int call(struct core_world *w, const char *method, json_t *params)
+{
+    begin(w, method, params);
     while (!w->answered) {
         ck_assert_msg(!w->client_lost, "%s: the core went away: %s", method,
                       last_words(w));
@@ -506,10 +559,7 @@ static int call(struct core_world *w, const char *method, json_t *params)
 
 int cw_try(struct core_world *w, const char *method, json_t *params)
 {
-    if (params == NULL)
-        params = json_object();
-    json_object_set_new(params, "range", json_string(CORE_RANGE));
-    return call(w, method, params);
+    return call(w, method, for_range(params));
 }
 
 int cw_try_bare(struct core_world *w, const char *method)
@@ -577,6 +627,17 @@ json_t *cw_events(struct core_world *w)
     }
     ck_assert_int_eq((json_int_t)json_array_size(events), told);
     return events;
+}
+
+size_t cw_count(const json_t *events, const char *name, json_int_t a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        n += es_str_eq(json_string_value(json_object_get(event, "name")), name) &&
+             (a < 0 || json_integer_value(json_object_get(event, "a")) == a);
+    }
+    return n;
 }
 
 void cw_assert_rescore(struct core_world *w)

@@ -56,6 +56,10 @@ struct core_world {
     json_t *result;
     struct es_err err;
     json_t *progress; /* array */
+    /* of one that goes on beside it (cw_aside) */
+    int64_t aside_id;
+    bool aside_answered;
+    json_t *aside_result;
 };
 
 /* Folders, scenario file (its nodes' image is "fake"), plan. */
@@ -63,6 +67,8 @@ void cw_open(struct core_world *w, const char *scenario, int teams);
 void cw_close(struct core_world *w);
 /* The world the test driver begins with; "<node/>"-like text goes between the tags. */
 void cw_write_node(struct core_world *w, const char *objects);
+/* … with the machines of the teams, running: what a core finds after a crash. */
+void cw_machines_run(struct core_world *w);
 /* An agent at each machine's channel, telling `exists`; called again, new ones. */
 void cw_agents(struct core_world *w, bool exists);
 struct core_agent *cw_agent(struct core_world *w, int team, const char *node);
@@ -79,6 +85,9 @@ void cw_disconnect(struct core_world *w);
  * stays in w->result. Both take params; "range" is added. */
 json_t *cw_call(struct core_world *w, const char *method, json_t *params);
 int cw_try(struct core_world *w, const char *method, json_t *params);
+/* Only begin; w->answered says when it ended. Aside: other calls may come meanwhile. */
+void cw_begin(struct core_world *w, const char *method, json_t *params);
+void cw_aside(struct core_world *w, const char *method, json_t *params);
 int cw_try_bare(struct core_world *w, const char *method); /* without any */
 int cw_up(struct core_world *w);
 /* Runs the loop once, or until is_true; the limit fails the test. */
@@ -91,6 +100,7 @@ void cw_until(struct core_world *w, bool (*is_true)(const json_t *range, void *c
 const json_t *cw_named(const json_t *range, int team, const char *list, const char *name);
 /* The exported ledger's events, a new reference. */
 json_t *cw_events(struct core_world *w);
+size_t cw_count(const json_t *events, const char *name, json_int_t a); /* a: -1 any */
 /* Waits until a rescore is possible; asserts that it equals the live score. */
 void cw_assert_rescore(struct core_world *w);
 

@@ -15,7 +15,7 @@
 /* A held result, or an answer that is not due yet. */
 struct held {
     struct es_list node;
-    int64_t seq;
+    int64_t seq, id;
     uint64_t made_us, due_ms;
     size_t len;
     char line[];
@@ -39,6 +39,7 @@ struct simagent {
     struct es_buf out;
     struct es_list held, later;
     int64_t seen[SEEN_MAX];
+    bool answered[SEEN_MAX]; /* of those: it made a result */
     size_t seen_next;
     char epoch[17];
     struct simagent_counts counts;
@@ -162,6 +163,7 @@ static struct held *make_held(struct simagent *agent, const struct es_result *re
     size_t extra = lies ? sizeof claim - 2 : 0;
     struct held *held = need(calloc(1, sizeof *held + line.len + extra + 1));
     held->seq = result->seq;
+    held->id = result->id;
     held->made_us = uv_hrtime() / 1000;
     held->len = line.len + extra;
     if (lies)
@@ -221,6 +223,8 @@ static void say_held(struct simagent *agent, struct held *held)
 
 static void add_result(struct simagent *agent, struct es_result *result)
 {
+    for (size_t i = 0; i < SEEN_MAX; i++)
+        agent->answered[i] |= agent->seen[i] == result->id;
     result->seq = ++agent->counts.last_seq;
     memcpy(result->epoch, agent->epoch, sizeof result->epoch);
     struct held *held = make_held(agent, result);
@@ -247,8 +251,31 @@ static bool seen_before(struct simagent *agent, int64_t id)
     for (size_t i = 0; i < SEEN_MAX; i++)
         if (agent->seen[i] == id)
             return true;
-    agent->seen[agent->seen_next++ % SEEN_MAX] = id;
+    agent->seen[agent->seen_next % SEEN_MAX] = id;
+    agent->answered[agent->seen_next++ % SEEN_MAX] = false;
     return false;
+}
+
+static bool holds(const struct simagent *agent, int64_t id)
+{
+    ES_LIST_EACH (node, tmp, &agent->held)
+        if (held_of(node)->id == id)
+            return true;
+    return false;
+}
+
+/* Its result was acknowledged: it is not run again, and what came of it is not known. */
+static void refuse(struct simagent *agent, int64_t id)
+{
+    struct es_result result = {.id = id};
+    for (size_t i = 0; i < SEEN_MAX; i++)
+        if (agent->seen[i] == id && !agent->answered[i])
+            return; /* still at it */
+    if (holds(agent, id))
+        return; /* sent after the hello */
+    strcpy(result.error_code, "bad-request");
+    strcpy(result.error_text, "a request of this id was run");
+    add_result(agent, &result);
 }
 
 static void answer(struct simagent *agent, const struct es_request *request)
@@ -308,7 +335,8 @@ static void handle_request(struct simagent *agent, const struct es_request *requ
         agent->counts.cancels++;
     if (seen_before(agent, request->id)) {
         agent->counts.repeats++;
-        return; /* held ones were sent after the hello */
+        refuse(agent, request->id);
+        return;
     }
     if (agent->mode == SIMAGENT_GARBAGE)
         say(agent, "\x01 not json {{{\n", 15);
@@ -518,6 +546,14 @@ void simagent_restart(struct simagent *agent)
     memset(agent->seen, 0, sizeof agent->seen);
     agent->counts.held = agent->counts.last_seq = agent->counts.acked_seq = 0;
     new_epoch(agent);
+}
+
+void simagent_forget(struct simagent *agent)
+{
+    forget_list(&agent->held);
+    forget_list(&agent->later);
+    agent->counts.held = 0;
+    memset(agent->answered, 1, sizeof agent->answered);
 }
 
 void simagent_set_mode(struct simagent *agent, enum simagent_mode mode, uint64_t late_ms)

@@ -3,8 +3,9 @@
  * [loop]
  *
  * A simulated agent holds its results until they are acknowledged and sends them again
- * after each sync; it knows the ids of its epoch and runs none twice; a fork's
- * personalisation begins its next epoch; one client at a time is served. */
+ * after each sync; it knows the ids of its epoch and runs none twice (one whose result was
+ * acknowledged is refused as "bad-request"); a fork's personalisation begins its next
+ * epoch; one client at a time is served. */
 #ifndef TESTS_SUPPORT_SIMAGENT_H
 #define TESTS_SUPPORT_SIMAGENT_H
 
@@ -67,6 +68,9 @@ void simagent_disconnect(struct simagent *agent);
  * connection stays, and nothing is said before the next sync but results of the new
  * epoch. */
 void simagent_restart(struct simagent *agent);
+
+/* What it was asked so far it answered, and the answers are gone. */
+void simagent_forget(struct simagent *agent);
 
 const struct simagent_counts *simagent_counts(const struct simagent *agent);
 const char *simagent_epoch(const struct simagent *agent);
