@@ -72,7 +72,7 @@ bool es_store_is_full(const struct es_store *store);
 
 int64_t es_store_head(const struct es_store *store); /* pos of the last event; 0: empty;
                                                         [any] */
-/* The mark of the last batch; ES_ENOENT when there is none. [any] */
+/* The mark of the last commit; ES_ENOENT when there is none. [any] */
 int es_store_last_mark(struct es_store *store, struct es_clock_mark *ret_mark);
 
 /* Reads events from `from_pos` up to the head at the time of the call, in order; `each`
@@ -111,6 +111,18 @@ int es_store_stage_evidence(struct es_store *store, const void *data, size_t len
  * file. [worker] */
 int es_store_sign(struct es_store *store, const char *key_path, struct es_err *err);
 
+/* Looks: observations that tell nothing new. They are kept beside the chain, so that each
+ * is durable at once, until an event of it sums them up. Staged ones go with the next
+ * commit, or are dropped when it fails; a commit of looks alone adds no batch to the chain
+ * and keeps the mark beside it. `afresh`: those kept so far are summed up by events of that
+ * commit, and go. Used: ex_ms, team, subject, a, instance, epoch, seq; copies. [any] */
+int es_store_stage_looks(struct es_store *store, const struct es_event *looks,
+                         size_t count, bool afresh, struct es_err *err);
+/* All there are, in the order of their commits. [worker] */
+int es_store_read_looks(struct es_store *store,
+                        int (*each)(void *ctx, const struct es_event *look), void *ctx,
+                        struct es_err *err);
+
 struct es_store_check {
     int64_t events, batches;
     bool chain_ok, is_signed, signature_ok; /* signed: the head, not an earlier batch */
@@ -124,7 +136,7 @@ int es_store_verify(struct es_store *store, struct es_store_check *ret_check,
                     struct es_err *err);
 
 /* JSON lines, each with its newline, from which the chain can be recomputed [worker]:
- *   {"enshu_ledger": 1, "id": HEX, "created_us": N, "hash": H(0)}
+ *   {"enshu_ledger": 2, "id": HEX, "created_us": N, "hash": H(0)}
  *   {"blob": NAME, "size": N, "off": N, "data": BASE64}   pieces, in order
  *   {"pos": N, "ex_ms": N, "type": N, "name": WORD, "team": N, "subject": N, "a": N,
  *    "b": N, "instance": N, "epoch": 16 HEX, "seq": N, "text": S}   text: absent if none

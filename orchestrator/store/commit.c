@@ -144,7 +144,8 @@ static int add_batch(struct es_store *store, const struct batch *batch,
 /* Under the lock. */
 static int write_batch(struct es_store *store, const struct batch *prev,
                        struct batch *batch, const struct es_event *events,
-                       const struct evidence *evidence, struct es_err *err)
+                       const struct evidence *evidence, const struct looks *looks,
+                       struct es_err *err)
 {
     int status = check_writable(store, err);
     if (status == 0)
@@ -154,32 +155,41 @@ static int write_batch(struct es_store *store, const struct batch *prev,
     for (; evidence != NULL && status == 0; evidence = evidence->next)
         status = put_blob(store, evidence->name, evidence->key, evidence->data,
                           evidence->len, err);
-    if (status == 0)
+    if (status == 0 && looks != NULL)
+        status = put_looks(store, looks, err);
+    if (status == 0 && batch->id == prev->id)
+        status = put_mark(store, &batch->mark, prev, err);
+    else if (status == 0)
         status = add_events(store, prev, batch, events, err);
-    if (status == 0)
+    if (status == 0 && batch->id != prev->id)
         status = add_batch(store, batch, err);
     return end_write(store, status, err);
 }
 
 int store_batch(struct es_store *store, const struct es_clock_mark *mark,
                 struct es_event *events, size_t count, const struct evidence *evidence,
-                int64_t at_wall_us, struct es_err *err)
+                const struct looks *looks, int64_t at_wall_us, struct es_err *err)
 {
     int status = check_events(events, count, err);
     if (status < 0)
         return status;
     store_lock(store);
     struct batch prev = head_of(store);
-    struct batch batch = {.id = prev.id + 1,
+    bool looks_alone = count == 0 && looks != NULL && looks->count > 0;
+    struct batch batch = {.id = prev.id + (looks_alone ? 0 : 1),
                           .count = (int64_t)count,
                           .last_pos = prev.last_pos + (int64_t)count,
                           .wall_us = at_wall_us,
                           .mark = *mark};
     store->last_rc = SQLITE_OK;
-    status = write_batch(store, &prev, &batch, events, evidence, err);
+    status = write_batch(store, &prev, &batch, events, evidence, looks, err);
     uv_mutex_lock(&store->state_lock);
     store->is_full = status < 0 && store->last_rc == SQLITE_FULL;
-    if (status == 0)
+    if (status == 0) {
+        store->mark = *mark;
+        store->has_mark = true;
+    }
+    if (status == 0 && !looks_alone)
         store->head = batch;
     uv_mutex_unlock(&store->state_lock);
     uv_mutex_unlock(&store->lock);
@@ -197,8 +207,11 @@ static int append(struct es_store *store, const struct es_clock_mark *mark,
 {
     ES_ASSERT(store != NULL && mark != NULL && (events != NULL || count == 0));
     struct evidence *evidence = take_evidence(store);
-    int status = store_batch(store, mark, events, count, evidence, wall_us(), err);
+    struct looks looks = take_looks(store);
+    int status =
+        store_batch(store, mark, events, count, evidence, &looks, wall_us(), err);
     drop_evidence(evidence);
+    drop_looks(&looks);
     return status;
 }
 
@@ -222,8 +235,9 @@ static void on_work(uv_work_t *work)
     if (req->reserved)
         unlink(store->reserve_path);
     req->status = store_batch(store, &req->mark, req->events, req->count, req->evidence,
-                              wall_us(), &req->err);
+                              &req->looks, wall_us(), &req->err);
     drop_evidence(req->evidence);
+    drop_looks(&req->looks);
     req->evidence = NULL;
 }
 
@@ -257,6 +271,7 @@ static int commit(struct es_store *store, uv_loop_t *loop, bool reserved,
     req->on_commit = on_commit;
     req->ctx = ctx;
     req->evidence = take_evidence(store);
+    req->looks = take_looks(store);
     int rc = uv_queue_work(loop, &req->work, on_work, on_after_work);
     ES_ASSERT(rc == 0);
     store->in_flight = true;

@@ -28,6 +28,15 @@ static const char *const stmt_sql[STMT_COUNT] = {
     [STMT_SCAN_TYPES] = "SELECT pos, ex_ms, type, team, subject, a, b, instance, epoch,"
                         " seq, text FROM event WHERE pos > ?1 AND pos <= ?2"
                         " AND ?3 & (1 << type) ORDER BY pos",
+    [STMT_ADD_LOOK] = "INSERT INTO look(ex_ms, team, subject, a, instance, epoch, seq)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [STMT_CLEAR_LOOKS] = "DELETE FROM look",
+    [STMT_SCAN_LOOKS] = "SELECT id, ex_ms, team, subject, a, instance, epoch, seq"
+                        " FROM look WHERE id > ?1 ORDER BY id",
+    [STMT_PUT_MARK] = "INSERT OR REPLACE INTO mark(one, batch, boot_id, boottime_ms,"
+                      " ex_ms, state, speed_permille) VALUES(1,?1,?2,?3,?4,?5,?6)",
+    [STMT_GET_MARK] = "SELECT batch, boot_id, boottime_ms, ex_ms, state, speed_permille"
+                      " FROM mark",
 };
 
 /* Triggers keep a stray hand off the chain; the hashes find a determined one. */
@@ -44,6 +53,12 @@ static const char schema[] =
     " hash BLOB NOT NULL) STRICT;"
     "CREATE TABLE blob(name TEXT PRIMARY KEY, key BLOB, data BLOB NOT NULL)"
     " STRICT;"
+    "CREATE TABLE look(id INTEGER PRIMARY KEY, ex_ms INTEGER NOT NULL,"
+    " team INTEGER NOT NULL, subject INTEGER NOT NULL, a INTEGER NOT NULL,"
+    " instance INTEGER NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE mark(one INTEGER PRIMARY KEY CHECK(one = 1), batch INTEGER NOT NULL,"
+    " boot_id TEXT NOT NULL, boottime_ms INTEGER NOT NULL, ex_ms INTEGER NOT NULL,"
+    " state INTEGER NOT NULL, speed_permille INTEGER NOT NULL) STRICT;"
     "CREATE TABLE signature(batch INTEGER PRIMARY KEY, public_key BLOB NOT NULL,"
     " signature BLOB NOT NULL, wall_us INTEGER NOT NULL) STRICT;"
     "CREATE TRIGGER event_stays BEFORE UPDATE ON event"

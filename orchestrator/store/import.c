@@ -142,8 +142,8 @@ static int take_batch(struct in *in, const json_t *object)
         return bad_line(in, "a batch or one of its events is missing");
     memcpy(mark.boot_id, boot_id, strlen(boot_id));
     mark.state = (enum es_clock_state)state;
-    int status =
-        store_batch(in->store, &mark, in->events, in->count, NULL, at_wall_us, in->err);
+    int status = store_batch(in->store, &mark, in->events, in->count, NULL, NULL,
+                             at_wall_us, in->err);
     if (status == ES_EINVAL || status == ES_ELIMIT)
         return bad_line(in, "an event of the batch is out of bounds");
     if (status == 0 && memcmp(head_of(in->store).hash, hash, HASH_BYTES) != 0)

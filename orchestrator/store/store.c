@@ -73,6 +73,8 @@ static int open_store(struct es_store *store, bool create, struct es_err *err)
         return status;
     chain_origin(store->id, store->created_us, store->origin);
     status = check_tail(store, err);
+    if (status == 0)
+        status = read_mark(store, err);
     if (status < 0)
         return status;
     struct es_err reserve_err = {0};
@@ -137,6 +139,7 @@ void es_store_close(struct es_store *store)
         return;
     ES_ASSERT(!store->in_flight);
     drop_evidence(take_evidence(store));
+    drop_looks(&store->looks);
     db_close(store);
     uv_mutex_destroy(&store->lock);
     uv_mutex_destroy(&store->turn);
@@ -161,11 +164,12 @@ int64_t es_store_head(const struct es_store *store)
 
 int es_store_last_mark(struct es_store *store, struct es_clock_mark *ret_mark)
 {
-    struct batch head = head_of(store);
-    if (head.id == 0)
-        return ES_ENOENT;
-    *ret_mark = head.mark;
-    return 0;
+    uv_mutex_lock(&store->state_lock);
+    bool there = store->has_mark;
+    if (there)
+        *ret_mark = store->mark;
+    uv_mutex_unlock(&store->state_lock);
+    return there ? 0 : ES_ENOENT;
 }
 
 bool es_store_is_full(const struct es_store *store)

@@ -10,7 +10,7 @@
 #include "enshu/store.h"
 
 #define APPLICATION_ID 0x456e7368 /* "Ensh" */
-#define FORMAT         1
+#define FORMAT         2
 #define HASH_BYTES     32
 #define ID_BYTES       16
 #define NO_TEXT        0xffffffffU
@@ -23,6 +23,13 @@ struct evidence {
     unsigned char key[HASH_BYTES];
     size_t len;
     unsigned char data[];
+};
+
+/* Looks that wait for a commit. */
+struct looks {
+    struct es_event *items;
+    size_t count, cap;
+    bool afresh;
 };
 
 /* A batch's row: what the chain covers beside the events. */
@@ -39,6 +46,7 @@ struct commit_req {
     struct es_event *events;
     size_t count;
     struct evidence *evidence;
+    struct looks looks;
     bool reserved;
     es_store_on_commit on_commit;
     void *ctx;
@@ -59,6 +67,11 @@ enum stmt {
     STMT_SCAN_BATCHES,
     STMT_SCAN_EVENTS,
     STMT_SCAN_TYPES,
+    STMT_ADD_LOOK,
+    STMT_CLEAR_LOOKS,
+    STMT_SCAN_LOOKS,
+    STMT_PUT_MARK,
+    STMT_GET_MARK,
     STMT_COUNT
 };
 
@@ -72,12 +85,15 @@ struct es_store {
     uv_mutex_t lock;                  /* the connection and what a commit changes */
     uv_mutex_t turn;                  /* held while waiting for `lock` */
     bool is_broken;                   /* under lock */
-    int last_rc;           /* SQLite's code behind the last error; under lock */
-    uv_mutex_t state_lock; /* the rest */
-    struct batch head;     /* id 0 and hash H(0) while there is none */
+    int last_rc;               /* SQLite's code behind the last error; under lock */
+    uv_mutex_t state_lock;     /* the rest */
+    struct batch head;         /* id 0 and hash H(0) while there is none */
+    struct es_clock_mark mark; /* of the last commit */
+    bool has_mark;
     bool is_full;
     struct evidence *staged;
     size_t staged_bytes;
+    struct looks looks;
     bool in_flight; /* [loop] */
     struct commit_req req;
 };
@@ -118,10 +134,10 @@ void chain_head(const unsigned char id[ID_BYTES], const struct batch *head,
 
 /* ---- commit.c */
 int64_t wall_us(void);
-/* Stores one batch and the evidence; the caller holds no lock. */
+/* Stores one batch and what was staged for it; the caller holds no lock. */
 int store_batch(struct es_store *store, const struct es_clock_mark *mark,
                 struct es_event *events, size_t count, const struct evidence *evidence,
-                int64_t at_wall_us, struct es_err *err);
+                const struct looks *looks, int64_t at_wall_us, struct es_err *err);
 struct batch head_of(struct es_store *store);
 
 /* ---- blob.c */
@@ -134,6 +150,16 @@ int check_writable(struct es_store *store, struct es_err *err);
 /* Ends a transaction of the caller: commits when status is 0, else rolls back. Whatever
  * leaves the disk's content in doubt breaks the store. */
 int end_write(struct es_store *store, int status, struct es_err *err);
+
+/* ---- look.c */
+struct looks take_looks(struct es_store *store); /* what is staged; gives */
+void drop_looks(struct looks *looks);
+/* Within the caller's transaction. */
+int put_looks(struct es_store *store, const struct looks *looks, struct es_err *err);
+int put_mark(struct es_store *store, const struct es_clock_mark *mark,
+             const struct batch *head, struct es_err *err);
+/* The last mark, from the head or from beside the chain, into the store. */
+int read_mark(struct es_store *store, struct es_err *err);
 
 /* ---- sign.c */
 struct signature {

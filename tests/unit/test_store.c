@@ -495,6 +495,95 @@ struct run {
     int commits;
 };
 
+static int on_kept_look(void *ctx, const struct es_event *look)
+{
+    int64_t *next = ctx;
+    ck_assert_int_eq(look->seq, *next);
+    ck_assert_int_eq(look->ex_ms, 10 * *next);
+    ck_assert_int_eq(look->team, 7);
+    ck_assert_int_eq(look->subject, 8);
+    ck_assert_int_eq(look->a, ES_OUTCOME_PASS);
+    ck_assert_uint_eq(look->instance, UINT32_MAX);
+    ck_assert_uint_eq(look->epoch, UINT64_MAX);
+    ck_assert_ptr_null(look->text);
+    (*next)++;
+    return 0;
+}
+
+static void stage(struct es_store *store, int64_t first, size_t count, bool afresh)
+{
+    struct es_event looks[600];
+    struct es_err err = {0};
+    ck_assert_uint_le(count, ES_COUNT(looks));
+    for (size_t i = 0; i < count; i++)
+        looks[i] = (struct es_event){.seq = first + (int64_t)i,
+                                     .ex_ms = 10 * (first + (int64_t)i),
+                                     .team = 7,
+                                     .subject = 8,
+                                     .a = ES_OUTCOME_PASS,
+                                     .instance = UINT32_MAX,
+                                     .epoch = UINT64_MAX};
+    ck_assert_int_eq(es_store_stage_looks(store, looks, count, afresh, &err), 0);
+}
+
+static void assert_looks(struct es_store *store, int64_t first, int64_t last)
+{
+    struct es_err err = {0};
+    int64_t next = first;
+    int status = es_store_read_looks(store, on_kept_look, &next, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    ck_assert_int_eq(next, last + 1);
+}
+
+static void assert_mark(struct es_store *store, int64_t ex_ms)
+{
+    struct es_clock_mark last;
+    ck_assert_int_eq(es_store_last_mark(store, &last), 0);
+    ck_assert_int_eq(last.ex_ms, ex_ms);
+    ck_assert_str_eq(last.boot_id, mark.boot_id);
+    ck_assert_int_eq(last.state, mark.state);
+}
+
+START_TEST(looks_lie_beside_the_chain)
+{
+    struct es_store *store = open_ledger(true);
+    struct es_store_check check;
+    struct es_clock_mark now = mark;
+    struct es_err err = {0};
+    append(store, 3);
+    now.ex_ms = 4000;
+    stage(store, 1, 600, false);
+    assert_looks(store, 1, 0); /* not yet */
+    ck_assert_int_eq(es_store_append(store, &now, NULL, 0, &err), 0);
+    assert_looks(store, 1, 600);
+    assert_mark(store, 4000);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert_int_eq(check.batches, 1);
+    es_store_close(store);
+
+    store = open_ledger(false);
+    assert_mark(store, 4000);
+    assert_looks(store, 1, 600);
+    stage(store, 601, 1, false);
+    append(store, 1); /* its mark is younger */
+    assert_mark(store, mark.ex_ms);
+    assert_looks(store, 1, 601);
+    stage(store, 602, 2, true);
+    append(store, 1);
+    assert_looks(store, 602, 603);
+    es_store_close(store);
+
+    store = open_ledger(false);
+    assert_mark(store, mark.ex_ms);
+    assert_looks(store, 602, 603);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.chain_ok);
+    ck_assert_int_eq(check.batches, 3);
+    es_store_close(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
 static void on_commit(void *ctx, int status, const struct es_err *err)
 {
     struct run *run = ctx;
@@ -636,6 +725,7 @@ Suite *store_suite(void)
     tcase_add_test(tc, the_head_is_signed);
     tcase_add_test(tc, blobs_are_kept_and_erased);
     tcase_add_test(tc, evidence_goes_with_its_batch);
+    tcase_add_test(tc, looks_lie_beside_the_chain);
     tcase_add_test(tc, commits_run_beside_the_loop);
     suite_add_tcase(suite, tc);
     return suite;

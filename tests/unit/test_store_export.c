@@ -253,9 +253,9 @@ START_TEST(what_is_no_export_is_refused)
                                         "{}\n",
                                         "[]\n",
                                         "no json\n",
-                                        "{\"enshu_ledger\":1}\n",
-                                        "{\"enshu_ledger\":2,\"id\":\"00\"}\n",
-                                        "{\"enshu_ledger\":1,\"enshu_ledger\":1}\n"};
+                                        "{\"enshu_ledger\":2}\n",
+                                        "{\"enshu_ledger\":3,\"id\":\"00\"}\n",
+                                        "{\"enshu_ledger\":2,\"enshu_ledger\":2}\n"};
     for (size_t i = 0; i < ES_COUNT(texts); i++) {
         struct es_err err = {0};
         FILE *file = fopen(scratch_path("text"), "w");

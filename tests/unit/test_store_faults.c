@@ -28,6 +28,8 @@ struct outcome {
     int64_t doubted; /* the last event of a batch whose commit failed; 0: none */
     bool refused;    /* the store took no more */
     bool blob_put, erase_tried, blob_erased;
+    int64_t looks, looks_from; /* the last one acknowledged, the first one kept */
+    bool looks_doubted, clear_doubted;
 };
 
 static void note_failure(struct outcome *outcome, int status, int64_t last_pos)
@@ -38,12 +40,29 @@ static void note_failure(struct outcome *outcome, int status, int64_t last_pos)
         outcome->doubted = last_pos;
 }
 
+/* Two looks, without an event. */
+static int tell_looks(struct es_store *store, struct outcome *outcome, struct es_err *err)
+{
+    struct es_clock_mark now = mark;
+    struct es_event looks[2] = {{.seq = outcome->looks + 1}, {.seq = outcome->looks + 2}};
+    now.ex_ms = looks[1].seq;
+    int status = es_store_stage_looks(store, looks, ES_COUNT(looks), false, err);
+    if (status < 0)
+        return status;
+    status = es_store_append(store, &now, NULL, 0, err);
+    if (status == 0)
+        outcome->looks = looks[1].seq;
+    outcome->looks_doubted = status != 0;
+    return status;
+}
+
 /* A short life of a ledger, going on after a failure as far as it lets us. */
 static int live(struct outcome *outcome, struct es_err *err)
 {
     struct es_store *store = NULL;
     static const char secret[9000] = "secret";
     memset(outcome, 0, sizeof *outcome);
+    outcome->looks_from = 1;
     int first = es_store_open(scratch_path("l"), true, &store, err);
     if (first < 0)
         return first;
@@ -60,12 +79,20 @@ static int live(struct outcome *outcome, struct es_err *err)
         outcome->erase_tried |= i == 5;
         if (i == 5 && es_store_erase_blob(store, "n", err) == 0)
             outcome->blob_erased = true;
-        status = es_store_append(store, &mark, events, BATCH, err);
+        struct es_clock_mark now = mark;
+        now.ex_ms = outcome->looks;
+        bool clears = i == 4 && es_store_stage_looks(store, NULL, 0, true, err) == 0;
+        status = es_store_append(store, &now, events, BATCH, err);
         if (status == 0)
             outcome->acked = events[BATCH - 1].pos;
         else
             note_failure(outcome, status, outcome->acked + BATCH);
+        if (clears && status == 0)
+            outcome->looks_from = outcome->looks + 1;
+        outcome->clear_doubted |= clears && status != 0;
         ck_assert_int_eq(es_store_head(store), outcome->acked);
+        first = first == 0 ? status : first;
+        status = tell_looks(store, outcome, err);
         first = first == 0 ? status : first;
     }
     es_store_close(store);
@@ -79,6 +106,46 @@ static int on_event(void *ctx, const struct es_event *event)
     ck_assert_int_eq(event->b, event->pos);
     *last = event->pos;
     return 0;
+}
+
+struct kept_looks {
+    int64_t first, last;
+};
+
+static int on_look(void *ctx, const struct es_event *look)
+{
+    struct kept_looks *kept = ctx;
+    if (kept->first == 0)
+        kept->first = look->seq;
+    else
+        ck_assert_int_eq(look->seq, kept->last + 1);
+    kept->last = look->seq;
+    return 0;
+}
+
+/* The clock's last mark is the one stored with the last of them. */
+static void check_looks(struct es_store *store, const struct outcome *outcome)
+{
+    struct kept_looks kept = {0, 0};
+    struct es_clock_mark last;
+    struct es_err err = {0};
+    if (outcome->looks == 0 && !outcome->looks_doubted)
+        return;
+    int status = es_store_read_looks(store, on_look, &kept, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+    if (es_store_last_mark(store, &last) != 0)
+        last.ex_ms = 0;
+    int64_t upto = outcome->looks;
+    if (last.ex_ms != upto && outcome->looks_doubted)
+        upto += 2;
+    ck_assert_int_eq(last.ex_ms, upto);
+    bool none = upto < outcome->looks_from;
+    if (none || (kept.last == 0 && outcome->clear_doubted)) {
+        ck_assert_int_eq(kept.last, 0);
+    } else {
+        ck_assert_int_eq(kept.last, upto);
+        ck_assert(kept.first == outcome->looks_from || outcome->clear_doubted);
+    }
 }
 
 /* Everything acknowledged, in order, once; beyond it at most the whole batch whose commit
@@ -99,6 +166,7 @@ static void check_after(const struct outcome *outcome)
     }
     ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
     ck_assert(check.chain_ok);
+    check_looks(store, outcome);
     struct es_buf blob;
     es_buf_init(&blob, 16384);
     status = es_store_get_blob(store, "n", &blob, &err);
