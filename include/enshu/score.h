@@ -75,7 +75,8 @@ enum es_outcome es_judge(const struct es_probe *probe, const json_t *evidence,
  * most 2 * every apart, so they pass at an observation; composites sum the time they
  * pass, so time alone can bring it. What was jumped over counts for neither, nor for
  * held objectives, nor does it age observations. An observation older than 3 * every +
- * timeout is `unknown` (every: at least one real second; timeout: real time).
+ * timeout is `unknown` (every: at least one real second; timeout: real time); where steady
+ * ones are told together, ES_SCORE_STEADY_MS later.
  *
  * Fact conditions: without `within` they fail until the fact is true, from the start on;
  * with it they are `none` until the fact, or fail when its time is over.
@@ -149,6 +150,15 @@ int es_score_apply(struct es_score *score, const struct es_event *event,
  * Without instance or seq (0: made by the core) nothing is seen. */
 bool es_score_seen(const struct es_score *score, uint32_t instance, uint64_t epoch,
                    int64_t seq);
+/* Whether to take this observation of a probe now would change nothing but its age. Such
+ * ones may be told together, as one STEADY event with the number and times of all, no more
+ * than ES_SCORE_STEADY_MS (real time) after the first of them (at since_ms; ex_ms for the
+ * first), and before any other event of the team: every outcome is then what it had been
+ * with an event for each. What was seen as long ago as the conditions' own timing is, is no
+ * case for this, nor is one that `for:` or a controlled condition waits for. */
+#define ES_SCORE_STEADY_MS 10000
+bool es_score_steady(const struct es_score *score, int team, int condition,
+                     enum es_outcome outcome, int64_t since_ms, int64_t ex_ms);
 /* Lets exercise time pass: windows close, rounds end, `for:` is reached. */
 void es_score_advance(struct es_score *score, int64_t ex_ms);
 /* Exercise time of the next change that time alone may bring, at the latest: advance to

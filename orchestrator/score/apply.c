@@ -30,6 +30,8 @@ static const char *check_observed(const struct es_score *score,
         return "the condition is not one that is observed";
     if (event->a < ES_OUTCOME_NONE || event->a > ES_OUTCOME_ABSENT)
         return "there is no such outcome";
+    if (event->type == ES_EV_STEADY && (event->b < 0 || event->b > event->ex_ms))
+        return "its last observation lies in the future";
     return NULL;
 }
 
@@ -55,6 +57,7 @@ static const char *check(const struct es_score *score, const struct es_event *ev
     bool some_team = event->team >= 1 && event->team <= score->team_count;
     switch (event->type) {
     case ES_EV_OBSERVED:
+    case ES_EV_STEADY:
         return check_observed(score, event);
     case ES_EV_CLOCK:
         return check_clock(score, event);
@@ -99,7 +102,10 @@ static int observe(struct es_score *score, const struct es_event *event)
                 nodes[node].instance == event->instance;
     if (score->stopped || late)
         return 0;
-    condition_observe(score, event->team, event->subject, event->a);
+    if (event->type == ES_EV_STEADY)
+        condition_observe_steady(score, event);
+    else
+        condition_observe(score, event->team, event->subject, event->a);
     if (score->pending)
         settle(score, event->team);
     return 0;
@@ -206,6 +212,7 @@ static int take(struct es_score *score, const struct es_event *event)
 {
     switch (event->type) {
     case ES_EV_OBSERVED:
+    case ES_EV_STEADY:
         return observe(score, event);
     case ES_EV_CLOCK:
         take_clock(score, event);
@@ -241,11 +248,14 @@ int es_score_apply(struct es_score *score, const struct es_event *event,
         return refuse(err, event, "exercise time passed before the start");
     score->touched = true;
     bool numbered = event->instance != 0 && event->seq > 0 && event->type != ES_EV_CLOCK;
-    if (numbered && seen_has(&score->seen, event->instance, event->epoch, event->seq)) {
+    /* A sum of observations repeats none, but stands behind what was seen since. */
+    bool is_old =
+        numbered && seen_has(&score->seen, event->instance, event->epoch, event->seq);
+    if (is_old && event->type != ES_EV_STEADY) {
         es_score_advance(score, event->ex_ms);
         return 0;
     }
-    if (numbered &&
+    if (numbered && !is_old &&
         seen_note(&score->seen, event->instance, event->epoch, event->seq) != 0)
         return es_err_nomem(err);
     es_score_advance(score, event->ex_ms);

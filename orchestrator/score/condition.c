@@ -40,17 +40,18 @@ static int effective(const struct es_score *score, int team, const struct cond_d
 }
 
 /* Probes: sums time between passes; those farther apart than gap_ms add nothing. */
-static void sum_passes(const struct es_score *score, const struct cond_def *def,
-                       struct cond_state *state, int counts)
+static void sum_passes(const struct cond_def *def, struct cond_state *state, int counts,
+                       int64_t run_ms, int64_t between_ms)
 {
     if (counts != ES_OUTCOME_PASS)
         return;
-    int64_t gap_ms = run_now(score) - state->held_from_ms;
+    int64_t gap_ms = run_ms - between_ms - state->held_from_ms;
     if (state->held_from_ms >= 0 && gap_ms <= def->gap_ms)
         state->held_ms += gap_ms;
+    state->held_ms += between_ms;
     if (state->held_ms > def->for_ms)
         state->held_ms = def->for_ms;
-    state->held_from_ms = run_now(score);
+    state->held_from_ms = run_ms;
 }
 
 /* Composites: sums the time they pass; a timer tells when it is enough. */
@@ -223,19 +224,26 @@ static int spoilt(const struct es_score *score, int team, const struct cond_def 
     return outcome;
 }
 
+static bool waits_for_control(const struct es_score *score, int team, int reader,
+                              int control)
+{
+    const struct cond_state *state = &team_of(score, team)->conds[reader];
+    return score->model.conds[reader].control == control &&
+           state->raw == ES_OUTCOME_PASS && state->outcome != ES_OUTCOME_PASS;
+}
+
 /* The control was seen to pass again: passes that waited for it may count. */
 static void confirm(struct es_score *score, int team, int control)
 {
     LISTS_EACH(reader, &score->model.readers, control)
-    {
-        const struct cond_state *state = &team_of(score, team)->conds[*reader];
-        if (score->model.conds[*reader].control == control &&
-            state->raw == ES_OUTCOME_PASS && state->outcome != ES_OUTCOME_PASS)
-            condition_mark(score, *reader);
-    }
+    if (waits_for_control(score, team, *reader, control))
+        condition_mark(score, *reader);
 }
 
-void condition_observe(struct es_score *score, int team, int cond, int outcome)
+/* Observations up to this moment, the last of them made at `run_ms` and `ex_ms`; `between`
+ * is run time that passes held between the first of them and the last. */
+static void observe(struct es_score *score, int team, int cond, int outcome,
+                    int64_t run_ms, int64_t ex_ms, int64_t between_ms)
 {
     const struct cond_def *def = &score->model.conds[cond];
     struct cond_state *state = &team_of(score, team)->conds[cond];
@@ -243,8 +251,8 @@ void condition_observe(struct es_score *score, int team, int cond, int outcome)
     if (state->voids > 0)
         return;
     outcome = spoilt(score, team, def, outcome);
-    state->observed_run_ms = run_now(score);
-    state->observed_ex_ms = score->now_ms;
+    state->observed_run_ms = run_ms;
+    state->observed_ex_ms = ex_ms;
     if (!state->stale_queued && def->stale_ms > 0) {
         state->stale_queued = true;
         heap_push(&score->run_heap, state->observed_run_ms + def->stale_ms, TIMER_STALE,
@@ -254,17 +262,81 @@ void condition_observe(struct es_score *score, int team, int cond, int outcome)
     if (!same) {
         state->raw = (uint8_t)outcome;
         state->raw_cause = score->cause;
-        state->raw_run_ms = run_now(score);
+        state->raw_run_ms = run_ms;
     }
     if (def->controls && outcome == ES_OUTCOME_PASS)
         confirm(score, team, cond);
     if (def->for_ms > 0 && outcome == ES_OUTCOME_PASS)
-        sum_passes(score, def, state, effective(score, team, def, state));
+        sum_passes(def, state, effective(score, team, def, state), run_ms, between_ms);
     /* The same again changes nothing, unless it is what `for:` was waiting for. */
     if (same && (def->for_ms == 0 || state->outcome == ES_OUTCOME_PASS ||
                  state->held_ms < def->for_ms))
         return;
     condition_mark(score, cond);
+}
+
+void condition_observe(struct es_score *score, int team, int cond, int outcome)
+{
+    observe(score, team, cond, outcome, run_now(score), score->now_ms, 0);
+}
+
+/* The live core does not put together what `for:` waits for; only where a void took away
+ * what was held before does it matter how the passes lay. */
+static int64_t held_between(const struct cond_def *def, const struct cond_state *state,
+                            const struct es_event *event)
+{
+    if (def->for_ms == 0 || event->a != ES_OUTCOME_PASS || state->held_ms >= def->for_ms)
+        return 0;
+    json_t *text = event->text != NULL ? json_loads(event->text, 0, NULL) : NULL;
+    const json_t *first = json_object_get(text, "first_ms"),
+                 *gap = json_object_get(text, "gap_ms");
+    int64_t between_ms = json_is_integer(first) && json_is_integer(gap) &&
+                                 json_integer_value(gap) <= def->gap_ms
+                             ? event->b - json_integer_value(first)
+                             : 0;
+    json_decref(text);
+    return between_ms > 0 && between_ms <= def->for_ms ? between_ms : 0;
+}
+
+void condition_observe_steady(struct es_score *score, const struct es_event *event)
+{
+    int cond = event->subject;
+    const struct cond_state *state = &team_of(score, event->team)->conds[cond];
+    int64_t ago_ms = score->now_ms - event->b;
+    int64_t run_ms = run_now(score) - ago_ms, ex_ms = event->b;
+    ES_ASSERT(ago_ms >= 0);
+    /* Nothing came between, so nothing known is younger; a void may have made it so. */
+    if (run_ms < state->observed_run_ms) {
+        run_ms = state->observed_run_ms;
+        ex_ms = state->observed_ex_ms;
+    }
+    observe(score, event->team, cond, event->a, run_ms, ex_ms,
+            held_between(&score->model.conds[cond], state, event));
+}
+
+bool es_score_steady(const struct es_score *score, int team, int condition,
+                     enum es_outcome outcome, int64_t since_ms, int64_t ex_ms)
+{
+    const struct cond_def *def = &score->model.conds[condition];
+    const struct cond_state *state = &team_of(score, team)->conds[condition];
+    ES_ASSERT(def->kind == ES_COND_PROBE && since_ms <= ex_ms);
+    int64_t since_run_ms = since_ms - score->jumped_ms;
+    bool timely = state->observed_run_ms >= 0 && ex_ms - since_ms < def->late_ms &&
+                  since_run_ms - state->observed_run_ms <= def->gap_ms;
+    if (!timely || !score->started || score->stopped ||
+        void_touches(score, team, condition) || state->raw == ES_OUTCOME_NONE ||
+        (int)state->raw != spoilt(score, team, def, (int)outcome) ||
+        (def->node >= 0 && team_of(score, team)->nodes[def->node].down))
+        return false;
+    if (outcome != ES_OUTCOME_PASS)
+        return true;
+    if (def->for_ms > 0 && state->held_ms < def->for_ms)
+        return false;
+    if (def->controls)
+        LISTS_EACH(reader, &score->model.readers, condition)
+    if (waits_for_control(score, team, *reader, condition))
+        return false;
+    return true;
 }
 
 void condition_forget(struct es_score *score, int team, int cond, int raw)

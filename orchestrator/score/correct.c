@@ -60,6 +60,20 @@ void void_begin_or_end(struct es_score *score, int subject)
     score->cause = 0;
 }
 
+bool void_touches(const struct es_score *score, int team, int cond)
+{
+    for (size_t i = 0; i < score->void_count; i++) {
+        const struct void_span *span = &score->voids[i];
+        if (span->to_ms <= score->now_ms || (span->team != team && span->team != -1))
+            continue;
+        if (span->kind == VOID_SPAN ||
+            (span->kind == VOID_CONDITION && span->subject == cond) ||
+            (span->kind == VOID_NODE && span->subject == score->model.conds[cond].node))
+            return true;
+    }
+    return false;
+}
+
 int es_score_correct(struct es_score *score, const struct es_event *event,
                      struct es_err *err)
 {

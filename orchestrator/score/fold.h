@@ -66,6 +66,7 @@ struct cond_def {
     int64_t for_ms;   /* 0: at once */
     int64_t gap_ms;   /* passes farther apart add nothing to for: */
     int64_t stale_ms; /* age at which an observation is no longer known */
+    int64_t late_ms;  /* what is steady may be told so late; 0: each is told */
     int fact_pass, fact_fail;
 };
 
@@ -275,6 +276,7 @@ static inline bool outcome_known(int outcome)
 
 /* condition.c */
 void condition_observe(struct es_score *score, int team, int cond, int outcome);
+void condition_observe_steady(struct es_score *score, const struct es_event *event);
 void condition_forget(struct es_score *score, int team, int cond, int raw);
 void condition_void(struct es_score *score, int team, int cond, bool begins);
 void condition_mark(struct es_score *score, int cond); /* dirty, for the next settle */
@@ -306,6 +308,8 @@ void time_run(struct es_score *score, int64_t to_ex_ms);
 void time_jump(struct es_score *score, int64_t to_ex_ms);
 void time_cache(struct es_score *score);
 void void_begin_or_end(struct es_score *score, int subject);
+/* correct.c: a span that has not ended holds it */
+bool void_touches(const struct es_score *score, int team, int cond);
 /* log.c */
 void log_round(struct es_score *score, int team, int service, int verdict, int64_t round);
 void log_penalty(struct es_score *score, int team, int service);

@@ -320,8 +320,13 @@ void model_set_speed(struct model *model, int32_t permille)
         int64_t timeout_ms = mul_div(cond->timeout_ms, permille, 1000);
         int64_t blown_ms =
             timeout_ms > cond->timeout_ms ? timeout_ms - cond->timeout_ms : 0;
+        /* Looks so rare are not worth to be put together. */
+        int64_t late_ms = mul_div(ES_SCORE_STEADY_MS, permille, 1000);
+        if (cond->kind != ES_COND_PROBE || 2 * every_ms > late_ms)
+            late_ms = 0;
+        model->conds[i].late_ms = late_ms;
         model->conds[i].gap_ms = 2 * every_ms + blown_ms;
-        model->conds[i].stale_ms = 3 * every_ms + timeout_ms;
+        model->conds[i].stale_ms = 3 * every_ms + timeout_ms + late_ms;
     }
 }
 

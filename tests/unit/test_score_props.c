@@ -474,6 +474,226 @@ START_TEST(what_is_told_twice_counts_once)
 }
 END_TEST
 
+/* ---- steady observations, told together */
+
+#define LOOKS 5 /* probes of a random world */
+
+struct look_run {
+    int64_t count, since_ms, last_ms, gap_ms;
+    int outcome;
+};
+
+/* Two folds of one exercise: one hears every look, the other what is steady together. */
+struct pair {
+    struct world world;
+    struct es_score *each, *together;
+    struct changes each_changes, together_changes;
+    struct look_run runs[TEAMS + 1][LOOKS];
+    int last[TEAMS + 1][LOOKS];
+    int64_t events_each, events_together;
+};
+
+static void on_pair_change(void *ctx, const struct es_score_change *change)
+{
+    struct es_score_change without = *change;
+    without.cause_pos = 0; /* events are numbered otherwise */
+    on_change(ctx, &without);
+}
+
+static void apply(struct es_score *score, struct es_event event, int64_t *count)
+{
+    struct es_err err = {0};
+    event.pos = ++*count;
+    int status = es_score_apply(score, &event, &err);
+    ck_assert_msg(status == 0, "%s", err.msg);
+}
+
+static void close_runs(struct pair *pair, int only, int64_t ex_ms)
+{
+    for (int team = 1; team <= TEAMS; team++)
+        for (int cond = 0; cond < LOOKS && (only == team || only < 0); cond++) {
+            struct look_run *run = &pair->runs[team][cond];
+            char text[160];
+            if (run->count == 0)
+                continue;
+            snprintf(text, sizeof text, "{\"first_ms\": %ld, \"gap_ms\": %ld}",
+                     (long)run->since_ms, (long)run->gap_ms);
+            apply(pair->together,
+                  (struct es_event){.ex_ms = ex_ms,
+                                    .type = ES_EV_STEADY,
+                                    .team = team,
+                                    .subject = cond,
+                                    .a = run->outcome,
+                                    .b = run->last_ms,
+                                    .text = text},
+                  &pair->events_together);
+            run->count = 0;
+        }
+}
+
+static void pair_tell(struct pair *pair, const struct es_event *event)
+{
+    apply(pair->each, *event, &pair->events_each);
+    close_runs(pair, event->team > 0 ? event->team : -1, event->ex_ms);
+    apply(pair->together, *event, &pair->events_together);
+}
+
+static void pair_see(struct pair *pair, int64_t ex_ms, int team, int cond, int outcome)
+{
+    struct look_run *run = &pair->runs[team][cond];
+    struct es_event event = {.ex_ms = ex_ms,
+                             .type = ES_EV_OBSERVED,
+                             .team = team,
+                             .subject = cond,
+                             .a = outcome};
+    int64_t since_ms = run->count > 0 ? run->since_ms : ex_ms;
+    pair->last[team][cond] = outcome;
+    if (!es_score_steady(pair->together, team, cond, (enum es_outcome)outcome, since_ms,
+                         ex_ms)) {
+        pair_tell(pair, &event);
+        return;
+    }
+    apply(pair->each, event, &pair->events_each);
+    if (run->count > 0 && ex_ms - run->last_ms > run->gap_ms)
+        run->gap_ms = ex_ms - run->last_ms;
+    if (run->count == 0)
+        *run = (struct look_run){.since_ms = ex_ms, .outcome = outcome};
+    run->count++;
+    run->last_ms = ex_ms;
+}
+
+/* As the core does: once the oldest run is as old as it may be. */
+static void pair_time(struct pair *pair, int64_t ex_ms)
+{
+    bool due = false;
+    for (int team = 1; team <= TEAMS; team++)
+        for (int cond = 0; cond < LOOKS; cond++)
+            due |= pair->runs[team][cond].count > 0 &&
+                   ex_ms - pair->runs[team][cond].since_ms >= ES_SCORE_STEADY_MS;
+    if (due)
+        close_runs(pair, -1, ex_ms);
+    es_score_advance(pair->each, ex_ms);
+    es_score_advance(pair->together, ex_ms);
+}
+
+static void assert_alike(const struct pair *pair, uint64_t seed, int64_t ex_ms)
+{
+    for (int team = 1; team <= TEAMS; team++) {
+        json_t *a = es_score_json(pair->each, team);
+        json_t *b = es_score_json(pair->together, team);
+        json_t *both[] = {a, b};
+        for (size_t i = 0; i < ES_COUNT(both); i++) {
+            const char *key;
+            json_t *item;
+            json_object_foreach (json_object_get(both[i], "conditions"), key, item) {
+                json_object_del(item, "cause");
+                json_object_del(item, "observed_ms");
+            }
+            json_object_foreach (json_object_get(both[i], "objectives"), key, item) {
+                json_object_del(item, "cause");
+            }
+        }
+        if (!json_equal(a, b)) {
+            json_dumpf(a, stderr, JSON_COMPACT);
+            fputc('\n', stderr);
+            json_dumpf(b, stderr, JSON_COMPACT);
+        }
+        ck_assert_msg(json_equal(a, b), "seed %lu at %ld, team %d", (unsigned long)seed,
+                      (long)ex_ms, team);
+        json_decref(a);
+        json_decref(b);
+    }
+    ck_assert_msg(pair->each_changes.hash == pair->together_changes.hash &&
+                      pair->each_changes.count == pair->together_changes.count,
+                  "seed %lu at %ld: other changes", (unsigned long)seed, (long)ex_ms);
+}
+
+static int64_t other_event(struct pair *pair, struct world_rng *rng, int64_t ex_ms)
+{
+    int team = 1 + (int)world_rng(rng, TEAMS);
+    struct es_event event = {.ex_ms = ex_ms, .team = team};
+    switch (world_rng(rng, 4)) {
+    case 0:
+        event.type = ES_EV_CLOCK;
+        event.team = -1;
+        event.a = ES_CLOCK_RUNNING;
+        event.b = 1000;
+        event.seq = ex_ms + 1 + world_rng(rng, 40) * S;
+        break;
+    case 1:
+        event.type = ES_EV_OVERRIDE;
+        event.subject = (int)world_rng(rng, 6);
+        event.a = (int)world_rng(rng, 2);
+        break;
+    default:
+        event.type = ES_EV_MACHINE;
+        event.team = world_rng(rng, 6) == 0 ? -1 : team;
+        event.subject = (int)world_rng(rng, 2);
+        event.a = 1 + (int)world_rng(rng, 5);
+    }
+    pair_tell(pair, &event);
+    return event.seq > 0 ? event.seq : ex_ms;
+}
+
+/* Looks every second or few, mostly the same again, now and then none for a while. */
+static void play_pair(struct pair *pair, struct world_rng *rng, uint64_t seed)
+{
+    static const int outcomes[] = {1, 1, 1, 2, 2, 3, 4, 5};
+    int64_t due_ms[TEAMS + 1][LOOKS] = {0}, ex_ms = 0;
+    pair_tell(pair,
+              &(struct es_event){
+                  .type = ES_EV_CLOCK, .team = -1, .a = ES_CLOCK_RUNNING, .b = 1000});
+    for (int step = 0; step < 800; step++, ex_ms += 250) {
+        for (int team = 1; team <= TEAMS; team++)
+            for (int cond = 0; cond < LOOKS; cond++) {
+                if (ex_ms < due_ms[team][cond])
+                    continue;
+                bool same = pair->last[team][cond] != 0 && world_rng(rng, 12) != 0;
+                int outcome = same ? pair->last[team][cond]
+                                   : outcomes[world_rng(rng, ES_COUNT(outcomes))];
+                pair_see(pair, ex_ms, team, cond, outcome);
+                int64_t every_ms = pair->world.conds[cond].every_ms;
+                due_ms[team][cond] = ex_ms + every_ms / 2 + world_rng(rng, every_ms);
+                if (world_rng(rng, 60) == 0)
+                    due_ms[team][cond] += world_rng(rng, 40) * S;
+            }
+        if (world_rng(rng, 100) == 0)
+            ex_ms = other_event(pair, rng, ex_ms);
+        pair_time(pair, ex_ms);
+        if (step % 5 == 0)
+            assert_alike(pair, seed, ex_ms);
+    }
+    close_runs(pair, -1, ex_ms);
+    es_score_advance(pair->each, ex_ms);
+    es_score_advance(pair->together, ex_ms);
+    assert_alike(pair, seed, ex_ms);
+}
+
+START_TEST(what_is_steady_may_be_told_together)
+{
+    int64_t each = 0, together = 0;
+    for (uint64_t seed = 3001; seed <= 3000 + SEEDS / 6; seed++) {
+        struct world_rng rng = {seed * 0x9e3779b97f4a7c15ULL};
+        static struct pair pair;
+        memset(&pair, 0, sizeof pair);
+        some_world(&pair.world, &rng);
+        for (int cond = 0; cond < LOOKS; cond++)
+            pair.world.conds[cond].every_ms = (1 + world_rng(&rng, 6)) * S;
+        pair.each_changes.hash = pair.together_changes.hash = 1;
+        pair.each = world_fold(&pair.world, TEAMS, on_pair_change, &pair.each_changes);
+        pair.together =
+            world_fold(&pair.world, TEAMS, on_pair_change, &pair.together_changes);
+        play_pair(&pair, &rng, seed);
+        each += pair.events_each;
+        together += pair.events_together;
+        es_score_destroy(pair.each);
+        es_score_destroy(pair.together);
+        world_finish(&pair.world);
+    }
+    ck_assert_int_lt(together, each * 4 / 5); /* amid so many changes */
+}
+END_TEST
+
 Suite *score_props_suite(void);
 Suite *score_props_suite(void)
 {
@@ -483,6 +703,7 @@ Suite *score_props_suite(void)
     tcase_add_test(tc, however_time_is_told_to_pass);
     tcase_add_test(tc, what_always_holds);
     tcase_add_test(tc, what_is_told_twice_counts_once);
+    tcase_add_test(tc, what_is_steady_may_be_told_together);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -11,7 +11,8 @@
     X(VOID,     7, "void",     "a: 0 condition, 1 node, 2 span; team (-1 all), subject; text: {from_ms, to_ms, by, reason}") \
     X(POINTS,   8, "points",   "team, b: points; text: {part?, by, reason}")                         \
     X(OVERRIDE, 9, "override", "team, subject: objective, a: 1 met, 0 not met; text: {by, reason}")  \
-    X(NOTE,    10, "note",     "text: {by, text}")
+    X(NOTE,    10, "note",     "text: {by, text}")                                                   \
+    X(STEADY,  11, "steady",   "observations that told nothing new; team, subject: condition, a: outcome, b: exercise time of the last; instance, epoch, seq: of the last an agent told; text: {count, told, first_ms, first_seq, gap_ms}")
 #define ES_MACHINE_EVENT_MAP(X) \
     X(UP, 1, "up") X(READY, 2, "ready") X(DOWN, 3, "down") X(FAULT, 4, "fault") X(RESET, 5, "reset")
 /* clang-format on */
