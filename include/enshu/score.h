@@ -150,15 +150,18 @@ int es_score_apply(struct es_score *score, const struct es_event *event,
  * Without instance or seq (0: made by the core) nothing is seen. */
 bool es_score_seen(const struct es_score *score, uint32_t instance, uint64_t epoch,
                    int64_t seq);
-/* Whether to take this observation of a probe now would change nothing but its age. Such
- * ones may be told together, as one STEADY event with the number and times of all, no more
- * than ES_SCORE_STEADY_MS (real time) after the first of them (at since_ms; ex_ms for the
- * first), and before any other event of the team: every outcome is then what it had been
- * with an event for each. What was seen as long ago as the conditions' own timing is, is no
- * case for this, nor is one that `for:` or a controlled condition waits for. */
+/* What an observation of a probe would bring, taken now: news; nothing but its own age;
+ * or not even that at once: such ones may be told together, as one STEADY event with the
+ * number and times of all, no more than ES_SCORE_STEADY_MS (real time) after the first of
+ * them (at since_ms; ex_ms for the first) and before any event of the team that brings
+ * news. Every outcome is then what it had been with an event for each, at the same moment.
+ * Looks that are rare or late are told at once, as is what `for:` or a controlled
+ * condition waits for. */
+enum es_score_news { ES_NEWS_SOME, ES_NEWS_AGE, ES_NEWS_NONE };
 #define ES_SCORE_STEADY_MS 10000
-bool es_score_steady(const struct es_score *score, int team, int condition,
-                     enum es_outcome outcome, int64_t since_ms, int64_t ex_ms);
+enum es_score_news es_score_news(const struct es_score *score, int team, int condition,
+                                 enum es_outcome outcome, int64_t since_ms,
+                                 int64_t ex_ms);
 /* Lets exercise time pass: windows close, rounds end, `for:` is reached. */
 void es_score_advance(struct es_score *score, int64_t ex_ms);
 /* Exercise time of the next change that time alone may bring, at the latest: advance to

@@ -128,6 +128,8 @@ void range_down(struct range *r,
         machine_close_link(m);
     }
     effects_end(r);
+    if (steady_close(r, 0) == 0)
+        range_flush(r);
     for (size_t i = 0; i < r->plan->network_count; i++)
         json_array_append_new(leave->removed, json_string(r->plan->networks[i].name));
     r->taking_down = true;

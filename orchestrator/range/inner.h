@@ -288,6 +288,16 @@ enum mode { MODE_AUTO, MODE_BOOT, MODE_FORK };
 
 enum range_phase { R_BRINGING, R_UP, R_FAILED, R_LEAVING };
 
+/* Looks that told nothing new and are no event yet. */
+struct look_run {
+    int64_t count, told; /* told: by an agent */
+    int64_t first_ms, last_ms, gap_ms;
+    int outcome;
+    uint32_t instance; /* of those that were told */
+    uint64_t epoch;
+    int64_t first_seq, last_seq;
+};
+
 struct probe_slot { /* one condition of one team */
     int team, condition;
     int64_t due_ex_ms;
@@ -295,6 +305,8 @@ struct probe_slot { /* one condition of one team */
     bool in_flight;
     int last; /* outcome told last: text goes into the ledger on change */
     int64_t busy_id;
+    struct look_run run;
+    struct es_event known; /* the last event of it when the ledger was opened */
 };
 
 struct watcher {
@@ -306,6 +318,8 @@ struct watcher {
 struct pending { /* an event waiting for its commit */
     struct es_event event;
     char *text;
+    bool look;               /* goes beside the chain */
+    bool afresh;             /* the looks up to here are summed up */
     struct machine *machine; /* whose seq may be acknowledged */
     void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos);
     void *arg;
@@ -354,7 +368,10 @@ struct range {
     struct es_clock clock;
     struct pending *pending, *flying;
     size_t pending_count, pending_cap, flying_count, flying_cap;
-    struct es_event *flying_events;
+    struct es_event *flying_events;     /* those of the chain, then the looks */
+    int64_t queued_count, folded_count; /* ever queued, of them folded or refused */
+    int64_t
+        *changed_at; /* by team: queued_count at the last event that changes it; 0: all */
     bool commit_in_flight;
     int64_t last_mark_ms;
     int64_t last_ex_ms;
@@ -362,8 +379,10 @@ struct range {
 
     struct probe_slot *slots;
     size_t slot_count;
-    size_t *heap; /* slots by due time */
-    int *slot_of; /* first slot of a condition, -1: none */
+    size_t *heap;     /* slots by due time */
+    int *slot_of;     /* first slot of a condition, -1: none */
+    size_t run_count; /* slots with a run of looks */
+    int64_t runs_since_ms;
 
     uv_timer_t tick, watch_timer;
     int open_handles;
@@ -390,7 +409,10 @@ int range_create(struct es_range_core *core, const char *name,
                  struct es_scenario *scenario, int team_count, struct range **ret_range,
                  struct es_err *err); /* takes the scenario on success */
 void range_close(struct range *r, void (*on_gone)(void *arg), void *arg);
-int range_open_ledger(struct range *r, bool create, struct es_err *err);
+/* Opens and folds; tells each event that is no observation, unless that is NULL. Blocks. */
+int range_open_ledger(struct range *r, bool create,
+                      int (*each)(void *ctx, const struct es_event *event), void *ctx,
+                      struct es_err *err);
 void range_restore_all(struct es_range_core *core);
 /* Work that comes back to the range or its machines holds it open meanwhile. When release
  * says true the range is ending, and neither may be touched any more. */
@@ -414,6 +436,12 @@ int range_event(struct range *r, const struct es_event *event, char *text,
                                   int64_t pos),
                 void *arg);
 int range_event_refused(const struct range *r, int rc, struct es_err *err); /* says why */
+/* For steady.c: the exercise time of what is queued now; a look; an observation that brings
+ * no news; the sum of a run. */
+int64_t range_stamp(const struct range *r);
+int range_look(struct range *r, const struct es_event *look, struct machine *m);
+int range_seen_again(struct range *r, const struct es_event *event, struct machine *m);
+int range_push(struct range *r, const struct es_event *event, char *text);
 /* A result that is to become an event of the machine is not acknowledged before that; when
  * there was no room for the event, the agent is asked to tell it again. */
 void range_hold_ack(struct machine *m, int64_t seq);
@@ -450,6 +478,22 @@ void probing_tick(struct range *r); /* sends what is due, sets the timer */
 void probing_result(struct machine *m, const struct es_result *result);
 void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
 void probing_finish(struct range *r);
+
+struct probe_slot *probing_slot(struct range *r, int team, int condition); /* or NULL */
+
+/* ---- steady.c */
+/* 1: it brings no news, and was taken; 0: it is an event; a status: no memory. */
+int steady_take(struct range *r, struct probe_slot *slot, const struct es_event *event,
+                struct machine *m);
+bool steady_has(const struct probe_slot *slot, const struct es_event *look); /* already */
+/* Queues the events of a team's runs, of all with 0. On failure some stay. */
+int steady_close(struct range *r, int team);
+void steady_tick(struct range *r);
+int64_t steady_due(const struct range *r); /* exercise time */
+/* The ledger is read anew: forget, every observation of it noted, the looks recalled. */
+void steady_forget(struct range *r);
+void steady_note(struct range *r, const struct es_event *event);
+int steady_recall(struct range *r, struct es_err *err);
 
 /* ---- effect.c */
 /* Takes call->args and `shown`, which stands in the intent's text. When it succeeds, done

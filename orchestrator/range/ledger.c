@@ -38,29 +38,87 @@ int range_event_refused(const struct range *r, int rc, struct es_err *err)
                       r->name);
 }
 
+int64_t range_stamp(const struct range *r)
+{
+    int64_t now = range_now_ex(r);
+    return now > r->last_ex_ms ? now : r->last_ex_ms;
+}
+
+static int push(struct range *r, const struct pending *pending)
+{
+    int rc = r->store != NULL ? grow(r) : ES_EIO;
+    if (rc != 0)
+        return rc;
+    struct pending *p = &r->pending[r->pending_count++];
+    *p = *pending;
+    p->event.text = p->text;
+    p->event.pos = 0;
+    r->last_ex_ms = p->event.ex_ms;
+    r->queued_count++;
+    return 0;
+}
+
+int range_push(struct range *r, const struct es_event *event, char *text)
+{
+    struct pending p = {.event = *event, .text = text};
+    p.event.ex_ms = range_stamp(r);
+    int rc = push(r, &p);
+    if (rc != 0)
+        es_free(text);
+    return rc;
+}
+
+int range_look(struct range *r, const struct es_event *look, struct machine *m)
+{
+    int rc = push(r, &(struct pending){.event = *look, .look = true, .machine = m});
+    if (rc == 0)
+        range_flush(r);
+    return rc;
+}
+
+int range_seen_again(struct range *r, const struct es_event *event, struct machine *m)
+{
+    int rc = push(r, &(struct pending){.event = *event, .machine = m});
+    if (rc == 0)
+        range_flush(r);
+    return rc;
+}
+
+/* Whether the fold makes anything of it. */
+static bool counts(const struct es_event *event)
+{
+    return event->type == ES_EV_OBSERVED || event->type == ES_EV_CLOCK ||
+           event->type == ES_EV_MACHINE || event->type == ES_EV_VOID ||
+           event->type == ES_EV_POINTS || event->type == ES_EV_OVERRIDE;
+}
+
 int range_event(struct range *r, const struct es_event *event, char *text,
                 struct machine *m,
                 void (*committed)(void *arg, int status, const struct es_err *err,
                                   int64_t pos),
                 void *arg)
 {
+    struct pending p = {
+        .event = *event, .text = text, .machine = m, .committed = committed, .arg = arg};
+    int team = event->team > 0 ? event->team : 0;
     /* One event the store would refuse is no reason to lose its batch. */
     int rc = r->store == NULL                                   ? ES_EIO
              : text != NULL && strlen(text) > ES_STORE_TEXT_MAX ? ES_ELIMIT
-                                                                : grow(r);
+             : counts(event)                                    ? steady_close(r, team)
+                                                                : 0;
+    p.event.ex_ms = range_stamp(r);
+    /* A start is at 0 although the clock may show 1 by this line. */
+    if (event->type == ES_EV_CLOCK)
+        p.event.ex_ms =
+            r->clock.base_ex_ms > r->last_ex_ms ? r->clock.base_ex_ms : r->last_ex_ms;
+    if (rc == 0)
+        rc = push(r, &p);
     if (rc != 0) {
         es_free(text);
         return rc;
     }
-    struct pending *p = &r->pending[r->pending_count++];
-    *p = (struct pending){
-        .event = *event, .text = text, .machine = m, .committed = committed, .arg = arg};
-    /* A start is at 0 although the clock may show 1 by this line. */
-    int64_t now = event->type == ES_EV_CLOCK ? r->clock.base_ex_ms : range_now_ex(r);
-    p->event.ex_ms = now > r->last_ex_ms ? now : r->last_ex_ms;
-    r->last_ex_ms = p->event.ex_ms;
-    p->event.text = text;
-    p->event.pos = 0;
+    if (counts(event))
+        r->changed_at[team] = r->queued_count;
     range_flush(r);
     return 0;
 }
@@ -71,7 +129,6 @@ static void commit(struct range *r, size_t count)
     struct es_err err = {0};
     es_clock_mark(&r->clock, r->core->boot_id, core_boottime_ms(), &mark);
     r->last_mark_ms = core_boottime_ms();
-    r->flying_count = count;
     r->commit_in_flight = true;
     int rc = es_store_commit(r->store, r->core->loop, &mark, r->flying_events, count,
                              on_commit, r, &err);
@@ -85,10 +142,9 @@ void range_mark(struct range *r)
         commit(r, 0);
 }
 
-void range_flush(struct range *r)
+/* How many of what is queued go together. */
+static size_t batch_size(const struct range *r)
 {
-    if (r->commit_in_flight || r->pending_count == 0 || r->store == NULL)
-        return;
     size_t count =
         r->pending_count < ES_STORE_BATCH_MAX ? r->pending_count : ES_STORE_BATCH_MAX;
     size_t bytes = 0;
@@ -97,21 +153,60 @@ void range_flush(struct range *r)
         if (bytes > ES_STORE_BATCH_TEXT_MAX)
             count = i;
     }
-    if (count > r->flying_cap) {
-        struct pending *flying = es_grow(r->flying, count, sizeof *flying);
-        struct es_event *events = es_grow(r->flying_events, count, sizeof *events);
-        r->flying = flying != NULL ? flying : r->flying;
-        r->flying_events = events != NULL ? events : r->flying_events;
-        if (flying == NULL || events == NULL)
-            return; /* tried again at the next event or tick */
-        r->flying_cap = count;
+    return count;
+}
+
+static bool make_room(struct range *r, size_t count)
+{
+    if (count <= r->flying_cap)
+        return true;
+    struct pending *flying = es_grow(r->flying, count, sizeof *flying);
+    struct es_event *events = es_grow(r->flying_events, count, sizeof *events);
+    r->flying = flying != NULL ? flying : r->flying;
+    r->flying_events = events != NULL ? events : r->flying_events;
+    if (flying == NULL || events == NULL)
+        return false;
+    r->flying_cap = count;
+    return true;
+}
+
+/* Sorts what is first in the queue into events and, behind them, the looks that no event
+ * among these sums up. */
+static bool sort_out(struct range *r, size_t count, size_t *ret_events)
+{
+    struct es_err err = {0};
+    size_t events = 0, all = 0, since = 0;
+    bool afresh = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!r->pending[i].look)
+            r->flying_events[all++] = r->pending[i].event;
+        if (r->pending[i].afresh) {
+            afresh = true;
+            since = i;
+        }
     }
+    events = all;
+    for (size_t i = since; i < count; i++)
+        if (r->pending[i].look)
+            r->flying_events[all++] = r->pending[i].event;
+    *ret_events = events;
+    return (all == events && !afresh) ||
+           es_store_stage_looks(r->store, r->flying_events + events, all - events, afresh,
+                                &err) == 0;
+}
+
+void range_flush(struct range *r)
+{
+    if (r->commit_in_flight || r->pending_count == 0 || r->store == NULL)
+        return;
+    size_t count = batch_size(r), events;
+    if (!make_room(r, count) || !sort_out(r, count, &events))
+        return; /* tried again at the next event or tick */
     memcpy(r->flying, r->pending, count * sizeof *r->flying);
+    r->flying_count = count;
     r->pending_count -= count;
     memmove(r->pending, r->pending + count, r->pending_count * sizeof *r->pending);
-    for (size_t i = 0; i < count; i++)
-        r->flying_events[i] = r->flying[i].event;
-    commit(r, count);
+    commit(r, events);
 }
 
 static void ack_machines(struct range *r)
@@ -152,15 +247,18 @@ static void on_commit(void *ctx, int status, const struct es_err *commit_err)
         range_lost_ledger(r, status, commit_err);
         return;
     }
-    for (size_t i = 0; i < r->flying_count; i++)
-        range_fold(r, &r->flying_events[i]);
+    for (size_t i = 0, k = 0; i < r->flying_count; i++)
+        if (!r->flying[i].look)
+            range_fold(r, &r->flying_events[k++]);
+    r->folded_count += (int64_t)r->flying_count;
     for (size_t i = 0; i < r->machine_count; i++)
         r->machines[i].seq_held = 0;
     mark_held(r);
-    for (size_t i = 0; i < r->flying_count; i++) {
+    for (size_t i = 0, k = 0; i < r->flying_count; i++) {
         struct pending *p = &r->flying[i];
+        int64_t pos = p->look ? 0 : r->flying_events[k++].pos;
         if (p->committed != NULL)
-            p->committed(p->arg, 0, NULL, r->flying_events[i].pos);
+            p->committed(p->arg, 0, NULL, pos);
         es_free(p->text);
     }
     r->flying_count = 0;

@@ -23,6 +23,7 @@ static void refuse_all(struct range *r, int status, const struct es_err *err)
     size_t count = r->pending_count, flying = r->flying_count;
     r->pending = NULL;
     r->pending_count = r->pending_cap = r->flying_count = 0;
+    r->folded_count = r->queued_count;
     refuse(r->flying, flying, status, err);
     refuse(waiting, count, status, err);
     es_free(waiting);
@@ -108,7 +109,7 @@ int range_reopen_ledger(struct range *r, struct es_err *err)
                           "the ledger is being written or read; repeat it");
     es_store_close(r->store);
     r->store = NULL;
-    int rc = range_open_ledger(r, false, err);
+    int rc = range_open_ledger(r, false, NULL, NULL, err);
     if (rc != 0)
         return rc;
     es_score_destroy(old);

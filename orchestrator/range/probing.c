@@ -98,9 +98,10 @@ void probing_finish(struct range *r)
 
 /* ---------------------------------------------------------------- what was seen */
 
-static struct probe_slot *find_slot(struct range *r, int team, int condition)
+struct probe_slot *probing_slot(struct range *r, int team, int condition)
 {
-    if (condition < 0 || (size_t)condition >= r->scenario->conditions_count || team < 1 ||
+    if (r->slot_of == NULL || condition < 0 ||
+        (size_t)condition >= r->scenario->conditions_count || team < 1 ||
         team > r->team_count || r->slot_of[condition] < 0)
         return NULL;
     return &r->slots[r->slot_of[condition] + team - 1];
@@ -148,7 +149,7 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         if (sscanf(result->epoch, "%16llx", (unsigned long long *)&event.epoch) != 1)
             event.epoch = 0;
         /* Results of an epoch arrive in rising order; a lower one is a resend. */
-        if (event.seq <= m->seq_taken ||
+        if (event.seq <= m->seq_taken || steady_has(slot, &event) ||
             es_score_seen(r->score, event.instance, event.epoch, event.seq)) {
             machine_ack(m);
             return;
@@ -156,6 +157,13 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         m->seq_taken = event.seq;
         range_hold_ack(m, event.seq);
     }
+    int taken = steady_take(r, slot, &event, event.seq != 0 ? m : NULL);
+    if (taken > 0)
+        slot->last = (int)outcome;
+    if (taken < 0 && event.seq != 0)
+        range_not_taken(m, event.seq);
+    if (taken != 0)
+        return;
     char *text =
         change_text(r, slot, outcome, why, event.seq != 0 ? result->evidence : NULL);
     if (range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL) != 0 &&
@@ -226,7 +234,7 @@ void probing_result(struct machine *m, const struct es_result *result)
     int team, condition;
     char why[256] = "";
     machine_id_probe(result->id, &team, &condition);
-    struct probe_slot *slot = find_slot(r, team, condition);
+    struct probe_slot *slot = probing_slot(r, team, condition);
     /* The socket says who speaks: a result for a probe another machine does is no result. */
     if (slot == NULL || slot->machine != m || r->clock.state == ES_CLOCK_STOPPED) {
         machine_ack(m);
@@ -325,6 +333,7 @@ static int64_t next_wait(struct range *r)
     int64_t due = es_score_next_due(r->score), mono_ms = core_boottime_ms();
     if (r->slot_count > 0 && !r->unlisted && r->slots[r->heap[0]].due_ex_ms < due)
         due = r->slots[r->heap[0]].due_ex_ms;
+    due = steady_due(r) < due ? steady_due(r) : due;
     int64_t wait = due == INT64_MAX ? -1 : es_clock_until(&r->clock, mono_ms, due);
     if (wait >= 0 && wait < 5 && (!range_quiet(r) || r->rebuild != NULL))
         wait = 5; /* what is due waits for the commit in flight, or for the fold */
@@ -349,6 +358,7 @@ void probing_tick(struct range *r)
             sift_down(r, 0);
             ask(r, slot);
         }
+        steady_tick(r);
         if (range_quiet(r) && core_boottime_ms() - r->last_mark_ms > MARK_EVERY_MS)
             range_mark(r);
     }

@@ -45,9 +45,10 @@ static int fill(struct range *r, struct es_err *err)
     r->images = es_calloc(s->nodes_count, sizeof *r->images);
     r->mould_hash = es_calloc(s->nodes_count, sizeof *r->mould_hash);
     r->team_names = es_calloc((size_t)r->team_count + 1, sizeof *r->team_names);
+    r->changed_at = es_calloc((size_t)r->team_count + 1, sizeof *r->changed_at);
     r->machines = es_calloc(r->plan->machine_count, sizeof *r->machines);
     if (r->images == NULL || r->mould_hash == NULL || r->team_names == NULL ||
-        r->machines == NULL)
+        r->changed_at == NULL || r->machines == NULL)
         return es_err_nomem(err);
     for (int team = 1; team <= r->team_count; team++)
         es_str_printf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
@@ -73,6 +74,7 @@ static void free_range(struct range *r)
     es_free(r->images);
     es_free(r->mould_hash);
     es_free(r->team_names);
+    es_free(r->changed_at);
     es_free(r->machines);
     es_free(r->pending);
     es_free(r->flying);
@@ -186,11 +188,11 @@ int range_create(struct es_range_core *core, const char *name,
     if (rc == 0)
         rc = note_made(r, err);
     if (rc == 0)
-        rc = range_open_ledger(r, true, err);
+        rc = probing_init(r, err);
+    if (rc == 0)
+        rc = range_open_ledger(r, true, NULL, NULL, err);
     if (rc == 0)
         rc = files_bundle(r->scenario, r->store, err);
-    if (rc == 0)
-        rc = probing_init(r, err);
     if (rc == 0)
         rc = write_identity(r, err);
     if (rc != 0) {
@@ -375,8 +377,11 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
         es_scenario_destroy(scenario);
         return rc;
     }
+    struct restoring restoring = {.range = r, .err = err};
     if (rc == 0)
-        rc = range_open_ledger(r, false, err);
+        rc = probing_init(r, err);
+    if (rc == 0)
+        rc = range_open_ledger(r, false, restore_event, &restoring, err);
     struct es_buf hex;
     es_buf_init(&hex, 256);
     if (rc == 0)
@@ -385,15 +390,10 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
                                   NULL, NULL) != 0)
         rc = es_err_set(err, ES_ECORRUPT, "the range's secret is damaged");
     es_buf_finish(&hex);
-    struct restoring restoring = {.range = r, .err = err};
     if (rc == 0)
         images_restore(r);
     for (size_t i = 0; i < r->machine_count && rc == 0; i++)
         baselines_restore(&r->machines[i]);
-    if (rc == 0)
-        rc = es_store_read(r->store, 1, false, restore_event, &restoring, err);
-    if (rc == 0)
-        rc = probing_init(r, err);
     if (rc != 0) {
         range_close(r, NULL, NULL);
         return rc;

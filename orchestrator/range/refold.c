@@ -21,14 +21,23 @@ struct reading {
     struct es_score *score;
     int64_t upto;
     struct es_err *err;
+    struct range *range; /* [loop] whose runs of looks are to be found again; or NULL */
+    int (*each)(void *ctx, const struct es_event *event); /* or NULL */
+    void *ctx;
 };
 
 static int fold_each(void *ctx, const struct es_event *event)
 {
     struct reading *reading = ctx;
-    return event->pos > reading->upto
-               ? ENOUGH
-               : es_score_apply(reading->score, event, reading->err);
+    bool is_seen = event->type == ES_EV_OBSERVED || event->type == ES_EV_STEADY;
+    if (event->pos > reading->upto)
+        return ENOUGH;
+    if (is_seen && reading->range != NULL)
+        steady_note(reading->range, event);
+    int rc = es_score_apply(reading->score, event, reading->err);
+    return rc == 0 && !is_seen && reading->each != NULL
+               ? reading->each(reading->ctx, event)
+               : rc;
 }
 
 static int correct_each(void *ctx, const struct es_event *event)
@@ -39,30 +48,34 @@ static int correct_each(void *ctx, const struct es_event *event)
                : es_score_correct(reading->score, event, reading->err);
 }
 
-static int read_on(struct es_store *store, struct es_score *score, int64_t from,
-                   int64_t upto, struct es_err *err)
+static int read_on(struct es_store *store, struct reading *reading, int64_t from)
 {
-    struct reading reading = {.score = score, .upto = upto, .err = err};
-    int rc = es_store_read(store, from, true, fold_each, &reading, err);
+    int rc = es_store_read(store, from, true, fold_each, reading, reading->err);
     return rc == ENOUGH ? 0 : rc;
+}
+
+static int make(struct range *r, struct reading *reading)
+{
+    int rc = es_score_create(r->scenario, r->team_count, NULL, NULL, &reading->score,
+                             reading->err);
+    if (rc == 0)
+        rc = es_store_read_types(r->store, 1U << ES_EV_VOID, correct_each, reading,
+                                 reading->err);
+    if (rc == 0 || rc == ENOUGH)
+        rc = read_on(r->store, reading, 1);
+    if (rc != 0)
+        es_score_destroy(reading->score);
+    return rc;
 }
 
 int range_refold(struct range *r, int64_t upto, struct es_score **ret_score,
                  struct es_err *err)
 {
-    struct es_score *score = NULL;
-    int rc = es_score_create(r->scenario, r->team_count, NULL, NULL, &score, err);
-    struct reading reading = {.score = score, .upto = upto, .err = err};
+    struct reading reading = {.upto = upto, .err = err};
+    int rc = make(r, &reading);
     if (rc == 0)
-        rc = es_store_read_types(r->store, 1U << ES_EV_VOID, correct_each, &reading, err);
-    if (rc == 0 || rc == ENOUGH)
-        rc = read_on(r->store, score, 1, upto, err);
-    if (rc != 0) {
-        es_score_destroy(score);
-        return rc;
-    }
-    *ret_score = score;
-    return 0;
+        *ret_score = reading.score;
+    return rc;
 }
 
 /* ---------------------------------------------------------------- live */
@@ -96,38 +109,47 @@ static void fold_live(struct range *r, struct es_score *score,
                      (long long)event->pos, err.msg);
 }
 
-int range_open_ledger(struct range *r, bool create, struct es_err *err)
+/* The fold and the runs of looks, as the ledger has them. */
+static int read_all(struct range *r, struct reading *reading)
+{
+    reading->range = r;
+    reading->upto = es_store_head(r->store);
+    steady_forget(r);
+    int rc = make(r, reading);
+    if (rc == 0 && (rc = steady_recall(r, reading->err)) != 0)
+        es_score_destroy(reading->score);
+    if (rc != 0)
+        return rc;
+    go_live(r, reading->score, reading->upto);
+    r->last_ex_ms = es_score_now(reading->score);
+    return 0;
+}
+
+int range_open_ledger(struct range *r, bool create,
+                      int (*each)(void *ctx, const struct es_event *event), void *ctx,
+                      struct es_err *err)
 {
     char path[PATH_BYTES + 16];
-    struct es_score *score = NULL;
+    struct reading reading = {.each = each, .ctx = ctx, .err = err};
     if (es_str_printf(path, sizeof path, "%s/ledger.db", r->dir) != 0)
         return es_err_set(err, ES_ELIMIT, "the path of range %s is too long", r->name);
     int rc = es_store_open(path, create, &r->store, err);
     if (rc == 0 && chmod(path, 0600) != 0) /* the teams' secrets lie in it */
         rc = es_err_set(err, ES_EIO, "cannot close %s to others: %s", path,
                         strerror(errno));
-    int64_t head = rc == 0 ? es_store_head(r->store) : 0;
-    if (rc == 0)
-        rc = range_refold(r, head, &score, err);
-    if (rc != 0)
-        return rc;
-    go_live(r, score, head);
-    r->last_ex_ms = es_score_now(score);
-    return 0;
+    return rc == 0 ? read_all(r, &reading) : rc;
 }
 
 void range_rebuild_now(struct range *r)
 {
-    struct es_score *score = NULL;
+    struct es_score *old = r->score;
     struct es_err err = {0};
-    int64_t head = es_store_head(r->store);
-    if (range_refold(r, head, &score, &err) != 0) {
+    struct reading reading = {.err = &err};
+    if (read_all(r, &reading) != 0) {
         es_log_error("range %s: the fold cannot be rebuilt: %s", r->name, err.msg);
         return;
     }
-    es_score_destroy(r->score);
-    go_live(r, score, head);
-    r->last_ex_ms = es_score_now(score);
+    es_score_destroy(old);
     range_changed(r);
 }
 
@@ -147,9 +169,9 @@ static void rebuild_work(struct job *job)
     struct range *r = b->range;
     int64_t from = b->upto + 1;
     b->upto = es_store_head(r->store);
-    job->status = b->score == NULL
-                      ? range_refold(r, b->upto, &b->score, &job->err)
-                      : read_on(r->store, b->score, from, b->upto, &job->err);
+    struct reading on = {.score = b->score, .upto = b->upto, .err = &job->err};
+    job->status = b->score == NULL ? range_refold(r, b->upto, &b->score, &job->err)
+                                   : read_on(r->store, &on, from);
 }
 
 static void rebuild_after(struct job *job);

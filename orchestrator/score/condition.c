@@ -314,29 +314,37 @@ void condition_observe_steady(struct es_score *score, const struct es_event *eve
             held_between(&score->model.conds[cond], state, event));
 }
 
-bool es_score_steady(const struct es_score *score, int team, int condition,
-                     enum es_outcome outcome, int64_t since_ms, int64_t ex_ms)
+/* The same again, and nobody waits for it. */
+static bool tells_nothing(const struct es_score *score, int team, int cond, int outcome)
 {
-    const struct cond_def *def = &score->model.conds[condition];
-    const struct cond_state *state = &team_of(score, team)->conds[condition];
-    ES_ASSERT(def->kind == ES_COND_PROBE && since_ms <= ex_ms);
-    int64_t since_run_ms = since_ms - score->jumped_ms;
-    bool timely = state->observed_run_ms >= 0 && ex_ms - since_ms < def->late_ms &&
-                  since_run_ms - state->observed_run_ms <= def->gap_ms;
-    if (!timely || !score->started || score->stopped ||
-        void_touches(score, team, condition) || state->raw == ES_OUTCOME_NONE ||
-        (int)state->raw != spoilt(score, team, def, (int)outcome) ||
-        (def->node >= 0 && team_of(score, team)->nodes[def->node].down))
+    const struct cond_def *def = &score->model.conds[cond];
+    const struct cond_state *state = &team_of(score, team)->conds[cond];
+    if (!score->started || score->stopped || void_touches(score, team, cond) ||
+        state->observed_run_ms < 0 || state->raw == ES_OUTCOME_NONE ||
+        state->raw != spoilt(score, team, def, outcome))
         return false;
     if (outcome != ES_OUTCOME_PASS)
         return true;
     if (def->for_ms > 0 && state->held_ms < def->for_ms)
         return false;
     if (def->controls)
-        LISTS_EACH(reader, &score->model.readers, condition)
-    if (waits_for_control(score, team, *reader, condition))
+        LISTS_EACH(reader, &score->model.readers, cond)
+    if (waits_for_control(score, team, *reader, cond))
         return false;
     return true;
+}
+
+enum es_score_news es_score_news(const struct es_score *score, int team, int condition,
+                                 enum es_outcome outcome, int64_t since_ms, int64_t ex_ms)
+{
+    const struct cond_def *def = &score->model.conds[condition];
+    const struct cond_state *state = &team_of(score, team)->conds[condition];
+    int64_t age_ms = since_ms - score->jumped_ms - state->observed_run_ms;
+    ES_ASSERT(def->kind == ES_COND_PROBE && since_ms <= ex_ms);
+    if (age_ms >= def->stale_ms || !tells_nothing(score, team, condition, (int)outcome))
+        return ES_NEWS_SOME;
+    return age_ms <= def->gap_ms && ex_ms - since_ms < def->late_ms ? ES_NEWS_NONE
+                                                                    : ES_NEWS_AGE;
 }
 
 void condition_forget(struct es_score *score, int team, int cond, int raw)

@@ -131,8 +131,12 @@ static json_t *on_request(void *ctx, struct simagent *sim,
         return json_pack("{s:b}", "sim", 1);
     agent->probe_id = request->id;
     agent->probes++;
-    for (int i = 0; i < agent->extra; i++)
-        simagent_emit(sim, request->id, json_pack("{s:b}", "exists", agent->exists));
+    for (int i = 0; i <= agent->extra; i++) {
+        if (agent->world->on_told != NULL)
+            agent->world->on_told(agent, simagent_counts(sim)->last_seq + 1);
+        if (i < agent->extra)
+            simagent_emit(sim, request->id, json_pack("{s:b}", "exists", agent->exists));
+    }
     return json_pack("{s:b}", "exists", agent->exists);
 }
 
@@ -140,18 +144,11 @@ static void on_acked(void *ctx, struct simagent *sim, const char *epoch, int64_t
                      uint64_t waited_us)
 {
     struct core_agent *agent = ctx;
-    struct core_world *w = agent->world;
     (void)sim;
+    (void)epoch;
     (void)waited_us;
-    if (w->keep_ack == NULL || !w->keep_ack(agent, seq))
-        return;
-    if (w->acks == w->acks_cap) {
-        w->acks_cap = w->acks_cap != 0 ? 2 * w->acks_cap : 1024;
-        w->acked = realloc(w->acked, w->acks_cap * sizeof *w->acked);
-        ck_assert_ptr_nonnull(w->acked);
-    }
-    w->acked[w->acks++] = (struct core_ack){
-        .agent = agent->index, .epoch = strtoull(epoch, NULL, 16), .seq = seq};
+    if (agent->world->on_ack != NULL)
+        agent->world->on_ack(agent, seq);
 }
 
 void cw_agents(struct core_world *w, bool exists)
@@ -286,8 +283,9 @@ void cw_close(struct core_world *w)
     json_decref(w->result);
     json_decref(w->aside_result);
     json_decref(w->progress);
+    if (w->account != NULL)
+        w->account_end(w);
     free(w->agents);
-    free(w->acked);
     nftw(w->dir, on_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 

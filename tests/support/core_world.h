@@ -23,13 +23,7 @@ struct core_agent {
     int probes, execs, personalised;
 };
 
-/* One acknowledged result. */
-struct core_ack {
-    int agent;
-    uint64_t epoch;
-    int64_t seq;
-};
-
+struct core_account;
 struct core_world {
     uv_loop_t loop;
     uv_timer_t guard, pause;
@@ -40,10 +34,13 @@ struct core_world {
     struct es_scenario *scenario;
     struct es_plan *plan;
     struct core_agent *agents; /* by machine of the plan; the mould's have no sim */
-    size_t acks, acks_cap;
-    struct core_ack *acked;
-    bool (*keep_ack)(struct core_agent *agent, int64_t seq);
     bool forks; /* the agents begin an epoch when they are personalised */
+    /* of core_account.h */
+    struct core_account *account;
+    void (*account_end)(struct core_world *w);
+    void (*on_told)(struct core_agent *agent, int64_t seq); /* of probe_id, about to be */
+    void (*on_ack)(struct core_agent *agent, int64_t seq);
+    size_t acks;
     pid_t pid;
     struct es_range_core *core; /* in this process */
     struct es_control *control;

@@ -468,6 +468,172 @@ START_TEST(probers_observe_from_their_node)
 }
 END_TEST
 
+/* ---- what is told together */
+
+static void see_steady(int64_t ex_ms, int cond, int outcome, int64_t last_ms,
+                       const char *text)
+{
+    world_tell(&world, &(struct es_event){.ex_ms = ex_ms,
+                                          .type = ES_EV_STEADY,
+                                          .team = 1,
+                                          .subject = cond,
+                                          .a = outcome,
+                                          .b = last_ms,
+                                          .text = text});
+}
+
+static int probe_each_second(void)
+{
+    int a = world_probe(&world);
+    world.conds[a].every_ms = 1 * S;
+    world.conds[a].timeout_ms = 2 * S;
+    return a;
+}
+
+START_TEST(a_sum_ages_from_its_last_look)
+{
+    int a = probe_each_second(); /* stale after 3 * 1 + 2 s, and 10 for the sum */
+    struct es_condition_state state;
+    begin();
+    see(0, a, PASS);
+    see_steady(10 * S, a, PASS, 9 * S, NULL);
+    es_score_condition(world.score, 1, a, &state);
+    ck_assert_int_eq(state.observed_ex_ms, 9 * S);
+    ck_assert_int_eq(state.since_ex_ms, 0);
+    es_score_advance(world.score, 24 * S - 1);
+    EXPECT(a, PASS);
+    es_score_advance(world.score, 24 * S);
+    EXPECT(a, UNKNOWN);
+    see_steady(30 * S, a, PASS, 28 * S, NULL);
+    EXPECT(a, PASS);
+    es_score_condition(world.score, 1, a, &state);
+    ck_assert_int_eq(state.observed_ex_ms, 28 * S);
+    ck_assert_int_eq(state.since_ex_ms, 30 * S);
+}
+END_TEST
+
+static enum es_score_news news(int cond, int outcome, int64_t since_ms, int64_t ex_ms)
+{
+    return es_score_news(world.score, 1, cond, (enum es_outcome)outcome, since_ms, ex_ms);
+}
+
+START_TEST(what_brings_news)
+{
+    int a = probe_each_second(), rare = world_probe(&world), held = probe_each_second(),
+        control = probe_each_second(), cut = probe_each_second();
+    world.conds[held].for_ms = 2 * S;
+    world.conds[cut].control = control;
+    world_start(&world, 1);
+    ck_assert_int_eq(news(a, PASS, 0, 0), ES_NEWS_SOME); /* not started */
+    world_clock(&world, 0, ES_CLOCK_RUNNING);
+    ck_assert_int_eq(news(a, PASS, 0, 0), ES_NEWS_SOME); /* never seen */
+    see(0, a, PASS);
+    see(0, rare, PASS);
+    see(0, held, PASS);
+    see(0, control, PASS);
+    ck_assert_int_eq(news(a, FAIL, 1 * S, 1 * S), ES_NEWS_SOME);
+    ck_assert_int_eq(news(a, PASS, 1 * S, 1 * S), ES_NEWS_NONE);
+    ck_assert_int_eq(news(a, PASS, 2 * S + 1, 2 * S + 1), ES_NEWS_AGE); /* late */
+    ck_assert_int_eq(news(a, PASS, 2 * S, 12 * S - 1), ES_NEWS_NONE);
+    ck_assert_int_eq(news(a, PASS, 2 * S, 12 * S), ES_NEWS_AGE);   /* the sum is due */
+    ck_assert_int_eq(news(a, PASS, 15 * S, 15 * S), ES_NEWS_SOME); /* stale by then */
+    ck_assert_int_eq(news(rare, PASS, 1 * S, 1 * S), ES_NEWS_AGE);
+    ck_assert_int_eq(news(held, PASS, 1 * S, 1 * S),
+                     ES_NEWS_SOME); /* for: waits for it */
+    see(2 * S, held, PASS);
+    ck_assert_int_eq(news(held, PASS, 3 * S, 3 * S), ES_NEWS_NONE);
+    ck_assert_int_eq(news(control, PASS, 2 * S, 2 * S), ES_NEWS_NONE);
+    see(2 * S, cut, PASS); /* counts once its control was seen again */
+    EXPECT(cut, NONE);
+    ck_assert_int_eq(news(control, PASS, 2 * S, 2 * S), ES_NEWS_SOME);
+    see(2 * S, control, PASS);
+    EXPECT(cut, PASS);
+    ck_assert_int_eq(news(control, PASS, 3 * S, 3 * S), ES_NEWS_NONE);
+    world_machine(&world, 3 * S, 1, 0, ES_MEV_FAULT);
+    ck_assert_int_eq(news(a, PASS, 4 * S, 4 * S), ES_NEWS_SOME);
+    ck_assert_int_eq(news(a, FAULT, 4 * S, 4 * S), ES_NEWS_AGE);
+}
+END_TEST
+
+/* A void takes the fail and the first passes away: how the later ones lay decides. */
+static void after_a_void(const char *text, int want)
+{
+    int a = probe_each_second();
+    world.conds[a].for_ms = 10 * S;
+    begin();
+    see(0, a, FAIL);
+    for (int64_t at = 1; at <= 12; at++)
+        see(at * S, a, PASS);
+    EXPECT(a, PASS);
+    see_steady(21 * S, a, PASS, 20 * S, text);
+    struct es_event span = {.pos = 99,
+                            .type = ES_EV_VOID,
+                            .team = -1,
+                            .a = 2,
+                            .text = "{\"from_ms\": 0, \"to_ms\": 6000}"};
+    struct es_score *anew = world_fold(&world, 1, NULL, NULL), *kept = world.score;
+    ck_assert_int_eq(es_score_correct(anew, &span, NULL), 0);
+    for (size_t i = 0; i < world.event_count; i++)
+        ck_assert_int_eq(es_score_apply(anew, &world.events[i], NULL), 0);
+    world.score = anew;
+    EXPECT(a, want);
+    world.score = kept;
+    es_score_destroy(anew);
+}
+
+START_TEST(a_sum_tells_how_its_passes_lay)
+{
+    after_a_void("{\"first_ms\": 13000, \"gap_ms\": 1000}", PASS);
+}
+END_TEST
+
+START_TEST(passes_far_apart_add_nothing)
+{
+    after_a_void("{\"first_ms\": 13000, \"gap_ms\": 5000}", NONE);
+}
+END_TEST
+
+static void see_numbered(int type, int cond, uint64_t epoch, int64_t seq)
+{
+    world_tell(&world, &(struct es_event){.ex_ms = 5 * S,
+                                          .type = type,
+                                          .team = 1,
+                                          .subject = cond,
+                                          .a = PASS,
+                                          .b = type == ES_EV_STEADY ? 4 * S : 0,
+                                          .instance = 5,
+                                          .epoch = epoch,
+                                          .seq = seq});
+}
+
+/* What was told meanwhile of other conditions has higher numbers. */
+START_TEST(a_sum_repeats_nothing)
+{
+    int a = probe_each_second(), b = probe_each_second();
+    struct es_condition_state state;
+    struct es_err err = {0};
+    begin();
+    see_numbered(ES_EV_OBSERVED, a, 1, 10);
+    see_numbered(ES_EV_STEADY, b, 1, 8);
+    es_score_condition(world.score, 1, b, &state);
+    ck_assert_int_eq(state.observed_ex_ms, 4 * S);
+    ck_assert(es_score_seen(world.score, 5, 1, 10));
+    ck_assert(!es_score_seen(world.score, 5, 1, 11));
+    see_numbered(ES_EV_OBSERVED, a, 2, 1);
+    see_numbered(ES_EV_STEADY, b, 1, 12);
+    ck_assert(!es_score_seen(world.score, 5, 2, 2));
+    see_numbered(ES_EV_STEADY, b, 2, 7);
+    ck_assert(es_score_seen(world.score, 5, 2, 7));
+    struct es_event later = {.pos = 99,
+                             .ex_ms = 6 * S,
+                             .type = ES_EV_STEADY,
+                             .team = 1,
+                             .a = PASS,
+                             .b = 6 * S + 1};
+    ck_assert_int_eq(es_score_apply(world.score, &later, &err), ES_EINVAL);
+}
+END_TEST
+
 Suite *score_logic_suite(void);
 Suite *score_logic_suite(void)
 {
@@ -486,6 +652,11 @@ Suite *score_logic_suite(void)
     tcase_add_test(tc, after_waits_for_its_fact);
     tcase_add_test(tc, old_observations_are_not_known);
     tcase_add_test(tc, speed_stretches_real_time);
+    tcase_add_test(tc, a_sum_ages_from_its_last_look);
+    tcase_add_test(tc, what_brings_news);
+    tcase_add_test(tc, a_sum_tells_how_its_passes_lay);
+    tcase_add_test(tc, passes_far_apart_add_nothing);
+    tcase_add_test(tc, a_sum_repeats_nothing);
     tcase_add_test(tc, facts_as_conditions);
     tcase_add_test(tc, machines_take_what_they_told_with_them);
     tcase_add_test(tc, a_late_result_of_a_dead_machine_does_not_count);

@@ -547,13 +547,18 @@ static void pair_see(struct pair *pair, int64_t ex_ms, int team, int cond, int o
                              .subject = cond,
                              .a = outcome};
     int64_t since_ms = run->count > 0 ? run->since_ms : ex_ms;
+    enum es_score_news news = es_score_news(pair->together, team, cond,
+                                            (enum es_outcome)outcome, since_ms, ex_ms);
     pair->last[team][cond] = outcome;
-    if (!es_score_steady(pair->together, team, cond, (enum es_outcome)outcome, since_ms,
-                         ex_ms)) {
+    if (news == ES_NEWS_SOME || (news == ES_NEWS_AGE && run->count > 0)) {
         pair_tell(pair, &event);
         return;
     }
     apply(pair->each, event, &pair->events_each);
+    if (news == ES_NEWS_AGE) {
+        apply(pair->together, event, &pair->events_together);
+        return;
+    }
     if (run->count > 0 && ex_ms - run->last_ms > run->gap_ms)
         run->gap_ms = ex_ms - run->last_ms;
     if (run->count == 0)
@@ -678,7 +683,7 @@ START_TEST(what_is_steady_may_be_told_together)
         memset(&pair, 0, sizeof pair);
         some_world(&pair.world, &rng);
         for (int cond = 0; cond < LOOKS; cond++)
-            pair.world.conds[cond].every_ms = (1 + world_rng(&rng, 6)) * S;
+            pair.world.conds[cond].every_ms = (1 + world_rng(&rng, 8)) * S;
         pair.each_changes.hash = pair.together_changes.hash = 1;
         pair.each = world_fold(&pair.world, TEAMS, on_pair_change, &pair.each_changes);
         pair.together =
