@@ -164,26 +164,30 @@ char *es_str_from_ms(int64_t ms, char *dst, size_t size)
     return dst;
 }
 
-/* Edit distance with early end; words longer than the table never match. */
-static size_t distance(const char *a, const char *b)
+/* Edit distance, or `below` when it is not less than that; words longer than the table
+ * never match. */
+static size_t distance(const char *a, const char *b, size_t below)
 {
     enum { LONGEST = 64 };
     size_t la = strlen(a), lb = strlen(b);
-    if (la > LONGEST || lb > LONGEST)
-        return LONGEST;
+    if (la > LONGEST || lb > LONGEST || (la > lb ? la - lb : lb - la) >= below)
+        return below;
     size_t row[LONGEST + 1];
     for (size_t j = 0; j <= lb; j++)
         row[j] = j;
     for (size_t i = 1; i <= la; i++) {
-        size_t diagonal = row[0];
+        size_t diagonal = row[0], least = i;
         row[0] = i;
         for (size_t j = 1; j <= lb; j++) {
             size_t above = row[j];
             size_t best = diagonal + (a[i - 1] != b[j - 1]);
             best = best < above + 1 ? best : above + 1;
             row[j] = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
+            least = row[j] < least ? row[j] : least;
             diagonal = above;
         }
+        if (least >= below)
+            return below;
     }
     return row[lb];
 }
@@ -195,7 +199,7 @@ const char *es_str_nearest(const char *word,
     const char *best = NULL, *candidate;
     size_t limit = strlen(word) / 3 + 1, best_distance = limit + 1;
     for (size_t i = 0; (candidate = next(ctx, i)) != NULL; i++) {
-        size_t d = distance(word, candidate);
+        size_t d = distance(word, candidate, best_distance);
         if (d < best_distance && d < strlen(candidate)) {
             best_distance = d;
             best = candidate;
@@ -236,6 +240,19 @@ bool es_utf8_valid(const char *s, size_t len)
         if ((n = utf8_next((const unsigned char *)s + i, len - i, &cp)) == 0)
             return false;
     return true;
+}
+
+void es_utf8_repair(char *s)
+{
+    size_t len = strlen(s), to = 0;
+    uint32_t cp;
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_next((const unsigned char *)s + i, len - i, &cp);
+        memmove(s + to, s + i, n);
+        to += n;
+        i += n != 0 ? n : 1;
+    }
+    s[to] = '\0';
 }
 
 static bool shown_as_is(uint32_t cp, bool multiline)

@@ -128,8 +128,9 @@ int control_put_error(struct es_buf *out, const json_t *id_or_null, int rpc_code
                       const struct es_err *err)
 {
     /* A message may carry text from anywhere; JSON takes UTF-8 only. */
-    bool valid = es_utf8_valid(err->msg, strlen(err->msg));
-    const char *text = valid ? err->msg : es_status_text(err->code);
+    char text[sizeof err->msg];
+    memcpy(text, err->msg, sizeof text);
+    es_utf8_repair(text);
     return put(out, json_pack("{s:s, s:o, s:{s:i, s:s, s:{s:s}}}", "jsonrpc", "2.0", "id",
                               shared(id_or_null), "error", "code", rpc_code, "message",
                               text, "data", "status", es_status_name(err->code)));

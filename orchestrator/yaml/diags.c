@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "enshu/common/str.h"
 #include "enshu/yaml.h"
 
 void es_diags_finish(struct es_diags *diags)
@@ -24,6 +25,15 @@ static struct es_diag *place_for(struct es_diags *diags, enum es_severity severi
             if (diags->items[i].severity == ES_SEV_WARNING)
                 return &diags->items[i];
     return NULL;
+}
+
+/* A copy in UTF-8: what quotes cut off in the middle of a character is left out. */
+static const char *keep_text(struct es_diags *diags, const char *text)
+{
+    char *kept = es_arena_strdup(&diags->arena, text);
+    if (kept != NULL)
+        es_utf8_repair(kept);
+    return kept;
 }
 
 /* Files repeat: a copy is shared by all diagnostics of one file. */
@@ -51,8 +61,8 @@ void es_diags_add(struct es_diags *diags, enum es_severity severity, struct es_p
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    const char *kept_path = es_arena_strdup(&diags->arena, path != NULL ? path : "");
-    const char *kept_text = es_arena_strdup(&diags->arena, text);
+    const char *kept_path = keep_text(diags, path != NULL ? path : "");
+    const char *kept_text = keep_text(diags, text);
     *diag = (struct es_diag){.severity = severity,
                              .pos = {file != NULL ? file : "", pos.line, pos.col},
                              .path = kept_path != NULL ? kept_path : "",

@@ -134,8 +134,6 @@ static bool is_core_tag(const char *tag)
 {
     static const char *const names[] = {"str",  "int", "float", "bool",
                                         "null", "map", "seq"};
-    if (strcmp(tag, "!") == 0)
-        return true;
     if (strncmp(tag, CORE_TAG, strlen(CORE_TAG)) != 0)
         return false;
     for (size_t i = 0; i < ES_COUNT(names); i++)
@@ -208,9 +206,8 @@ static void on_scalar(struct builder *b, const yaml_event_t *event)
         f->key_pos = pos_of(b, event->start_mark);
         return;
     }
-    bool quoted =
-        event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
-        (tag != NULL && (strcmp(tag, "!") == 0 || strcmp(tag, CORE_TAG "str") == 0));
+    bool quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
+                  (tag != NULL && strcmp(tag, CORE_TAG "str") == 0);
     struct es_yaml *item = make(
         b, !quoted && is_null(text) ? ES_YAML_NULL : ES_YAML_SCALAR, event->start_mark);
     if (item == NULL)

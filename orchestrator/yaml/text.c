@@ -144,6 +144,10 @@ static const struct saying {
     {"did not find expected <document start>",
      "text after the end of the document; check the indentation", false},
     {"directive", "a line cannot begin with \"%\"; quote this text", false},
+    {"did not find expected node content",
+     "a text is missing here, or begins with a sign of YAML; quote this text", false},
+    {"incompatible YAML document", "only YAML 1.1 and 1.2 are read; remove this line",
+     false},
 };
 
 void yaml_explain(const yaml_parser_t *parser, const char *file, const char *text,
@@ -160,7 +164,10 @@ void yaml_explain(const yaml_parser_t *parser, const char *file, const char *tex
         add(diags, pos, "a tab cannot stand here; indent with spaces");
         return;
     }
-    if (strstr(problem, "cannot start any token") != NULL) {
+    bool no_text = strstr(problem, "did not find expected node content") != NULL ||
+                   strstr(problem, "mapping keys are not allowed") != NULL;
+    if (strstr(problem, "cannot start any token") != NULL ||
+        (no_text && c != '\0' && strchr(",]}?", c) != NULL)) {
         es_diags_add(diags, ES_SEV_ERROR, pos, "",
                      "a text cannot begin with \"%c\"; quote this text", c);
         return;

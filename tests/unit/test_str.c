@@ -71,6 +71,22 @@ START_TEST(nearest_word)
 }
 END_TEST
 
+START_TEST(utf8_repair)
+{
+    char cut[] = "\xe3\x81\x82\xe3\x81", mixed[] = "a\xff"
+                                                   "b\xe3\x81\x82\x80"
+                                                   "c";
+    es_utf8_repair(cut);
+    ck_assert_str_eq(cut, "\xe3\x81\x82");
+    es_utf8_repair(mixed);
+    ck_assert_str_eq(mixed, "ab\xe3\x81\x82"
+                            "c");
+    char whole[] = "caf\xc3\xa9";
+    es_utf8_repair(whole);
+    ck_assert_str_eq(whole, "caf\xc3\xa9");
+}
+END_TEST
+
 START_TEST(terminal_escapes)
 {
     struct es_buf out;
@@ -118,6 +134,7 @@ Suite *str_suite(void)
     tcase_add_test(tc, cut_between_characters);
     tcase_add_test(tc, sizes);
     tcase_add_test(tc, nearest_word);
+    tcase_add_test(tc, utf8_repair);
     tcase_add_test(tc, terminal_escapes);
     tcase_add_test(tc, addresses);
     tcase_add_test(tc, buffers_stop_at_their_limit);

@@ -33,6 +33,8 @@ const char *es_str_nearest(const char *word,
                            const void *ctx);
 
 bool es_utf8_valid(const char *s, size_t len);
+/* Leaves out, in place, the bytes that are no part of a character. */
+void es_utf8_repair(char *s);
 /* Appends bytes that came from a guest so that a terminal shows but never obeys them:
  * control bytes, C1, bidi overrides and invalid UTF-8 as \xNN; newline and tab stay when
  * `multiline`. */
