@@ -12,7 +12,8 @@
  * data.status always names the status. A cancelled call is answered with ECANCELED at once.
  *
  * Shapes the command line reads (members may be added; absent ones are left out):
- *   clock     {"state": "running", "ex_ms": N, "speed_permille": 1000}
+ *   clock     {"state": "running", "ex_ms": N, "planned_ms": N, "speed_permille": 1000}
+ *             planned_ms: the scenario's duration, 0 when it has none
  *   machine   {"machine": "t1/web", "team": 1, "node": "web", "state": "ready", "detail": S}
  *             states as in the conductor's table: planned … ready, failed, down, fault
  *   range     {"range": S, "state": S, "trouble": S?, "title": {LANG: S}, "clock",

@@ -268,8 +268,11 @@ struct es_solution_step {
 struct es_solution {
     const char *name;
     struct es_pos pos;
-    const struct es_solution_step *steps;
+    const struct es_solution_step *steps; /* those of `from` first */
     size_t step_count;
+    int from;           /* solution it goes on from */
+    const int *expects; /* facts that must be true at its end */
+    size_t expect_count;
 };
 
 struct es_node {
@@ -332,7 +335,6 @@ struct es_scenario {
 #undef ES_LIST_OF
     const int *condition_order; /* conditions, parts and controls before what uses them */
     struct es_scoring scoring;
-    int rehearse_teams;
     int32_t rehearse_speed_permille;
     struct es_scenario_inner *inner; /* the loader's own; NULL in one made by hand */
 };

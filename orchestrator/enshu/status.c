@@ -11,6 +11,10 @@ void show_clock(const json_t *clock, char *dst, size_t size)
     int64_t speed = member_int(clock, "speed_permille", 1000);
     text_clock(member_int(clock, "ex_ms", 0), at, sizeof at);
     int n = snprintf(dst, size, "%.20s at T+%s", *state != '\0' ? state : "?", at);
+    int64_t planned_ms = member_int(clock, "planned_ms", 0);
+    if (planned_ms > 0 && n > 0 && (size_t)n < size)
+        n += snprintf(dst + n, size - (size_t)n, " of %s",
+                      text_clock(planned_ms, at, sizeof at));
     if (speed != 1000 && n > 0 && (size_t)n < size)
         snprintf(dst + n, size - (size_t)n, " (speed %lld.%lld)", (long long)speed / 1000,
                  (long long)speed / 100 % 10);

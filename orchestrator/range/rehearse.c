@@ -4,14 +4,10 @@
  *
  * Each condition that looks at something must be seen both ways; conditions made of others
  * must be seen to pass. Every wait has a deadline and names what did not come. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "inner.h"
+#include "rehearsal.h"
 
 #define POLL_MS      200
 #define PATIENCE_MS  90000 /* real time beyond what the conditions themselves need */
@@ -20,11 +16,6 @@
 enum stage { S_UP, S_BASELINE, S_SABOTAGE, S_RESET, S_SOLVE, S_SETTLE, S_DOWN };
 static const char *const stage_names[] = {"up",    "baseline", "sabotage", "reset",
                                           "solve", "settle",   "down"};
-
-struct seen {
-    int64_t pass_ex_ms, fail_ex_ms; /* -1 */
-    bool named;                     /* as a problem: not waited for again */
-};
 
 struct rehearsal {
     struct es_range_core *core;
@@ -84,36 +75,33 @@ static enum es_outcome outcome_of(const struct rehearsal *h, int condition)
     return state.outcome;
 }
 
-/* Depends on a moment that has not come: then nothing is expected of it at the start. */
-static bool waits(const struct es_scenario *s, int condition)
+/* Parts come before what they make up, so each condition is worked out once. */
+static void work_out(struct rehearsal *h)
 {
-    const struct es_condition *c = &s->conditions[condition];
-    if (c->kind == ES_COND_FACT || c->after.set)
-        return true;
-    for (size_t i = 0; i < c->part_count; i++)
-        if (waits(s, c->parts[i]))
-            return true;
-    return false;
-}
-
-static int64_t need_ms(const struct rehearsal *h, int condition)
-{
-    const struct es_condition *c = &h->range->scenario->conditions[condition];
-    int64_t ex_ms = c->for_ms + 4 * c->every_ms, real_ms = c->timeout_ms;
-    for (size_t i = 0; i < c->part_count; i++) {
-        int64_t part = need_ms(h, c->parts[i]);
-        real_ms = part > real_ms ? part : real_ms;
+    const struct es_scenario *s = h->range->scenario;
+    for (size_t n = 0; n < s->conditions_count; n++) {
+        int at = s->condition_order[n];
+        const struct es_condition *c = &s->conditions[at];
+        int64_t ex_ms = c->for_ms + 4 * c->every_ms, real_ms = c->timeout_ms;
+        bool waits = c->kind == ES_COND_FACT || c->after.set;
+        for (size_t i = 0; i < c->part_count; i++) {
+            const struct seen *part = &h->seen[c->parts[i]];
+            real_ms = part->need_ms > real_ms ? part->need_ms : real_ms;
+            waits = waits || part->waits;
+        }
+        h->seen[at] = (struct seen){
+            .pass_ex_ms = -1,
+            .fail_ex_ms = -1,
+            .need_ms = real_ms + ex_ms * 1000 / h->range->clock.speed_permille,
+            .waits = waits};
     }
-    return real_ms + ex_ms * 1000 / h->range->clock.speed_permille;
 }
 
 static void set_deadline(struct rehearsal *h)
 {
     int64_t longest = 0;
-    for (size_t c = 0; c < h->range->scenario->conditions_count; c++) {
-        int64_t need = need_ms(h, (int)c);
-        longest = need > longest ? need : longest;
-    }
+    for (size_t c = 0; c < h->range->scenario->conditions_count; c++)
+        longest = h->seen[c].need_ms > longest ? h->seen[c].need_ms : longest;
     h->deadline_ms = uv_now(h->core->loop) + h->patience_ms + (uint64_t)longest;
 }
 
@@ -132,7 +120,7 @@ static bool baseline_reached(struct rehearsal *h, bool complain)
         enum es_outcome outcome = outcome_of(h, (int)c);
         enum es_outcome wanted =
             s->conditions[c].starts_pass ? ES_OUTCOME_PASS : ES_OUTCOME_FAIL;
-        if (outcome == wanted || waits(s, (int)c))
+        if (outcome == wanted || h->seen[c].waits)
             continue;
         all = false;
         if (complain) {
@@ -228,6 +216,25 @@ static bool step_proved(struct rehearsal *h, const struct es_solution_step *step
     return all;
 }
 
+/* What the solution promises beside its steps' proofs. */
+static bool expectations_met(struct rehearsal *h, bool complain)
+{
+    const struct es_scenario *s = h->range->scenario;
+    bool all = true;
+    if (h->stage == S_SABOTAGE)
+        return true;
+    const struct es_solution *solution = &s->solutions[h->solution];
+    for (size_t i = 0; i < solution->expect_count; i++) {
+        if (es_score_fact_at(h->range->score, 1, solution->expects[i]) >= 0)
+            continue;
+        all = false;
+        if (complain)
+            problem(h, s->facts[solution->expects[i]].name,
+                    "is expected of the solution, but did not come about");
+    }
+    return all;
+}
+
 static void leave_steps(struct rehearsal *h)
 {
     if (h->stage == S_SABOTAGE) {
@@ -243,7 +250,8 @@ static void poll_steps(struct rehearsal *h)
     size_t count;
     const struct es_solution_step *steps = steps_of(h, &count);
     if (h->step == count) {
-        leave_steps(h);
+        if (expectations_met(h, false) || (late(h) && (expectations_met(h, true), true)))
+            leave_steps(h);
         return;
     }
     const struct es_solution_step *step = &steps[h->step];
@@ -367,75 +375,7 @@ static void on_poll(uv_timer_t *timer)
     }
 }
 
-/* ---------------------------------------------------------------- the certificate */
-
-static json_t *conditions_json(const struct rehearsal *h)
-{
-    const struct es_scenario *s = h->range->scenario;
-    json_t *list = json_array();
-    for (size_t c = 0; c < s->conditions_count; c++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I}", "condition", s->conditions[c].name,
-                            "starts", s->conditions[c].starts_pass ? "pass" : "fail",
-                            "seen_pass_ex_ms", (json_int_t)h->seen[c].pass_ex_ms,
-                            "seen_fail_ex_ms", (json_int_t)h->seen[c].fail_ex_ms));
-    return list;
-}
-
-static json_t *images_json(const struct range *r)
-{
-    json_t *images = json_object();
-    for (size_t n = 0; n < r->scenario->nodes_count; n++)
-        json_object_set_new(images, r->scenario->nodes[n].name,
-                            json_pack("{s:s, s:s, s:s}", "image", r->images[n].name,
-                                      "digest", r->images[n].digest, "mould",
-                                      r->mould_hash[n]));
-    return images;
-}
-
-static json_t *objectives_json(const struct rehearsal *h)
-{
-    json_t *met = json_object();
-    for (size_t i = 0; i < h->range->scenario->objectives_count; i++) {
-        struct es_objective_state state;
-        es_score_objective(h->range->score, 1, (int)i, &state);
-        json_object_set_new(met, h->range->scenario->objectives[i].name,
-                            json_boolean(state.status == ES_OBJ_MET));
-    }
-    return met;
-}
-
-static void write_certificate(struct rehearsal *h)
-{
-    const struct range *r = h->range;
-    char when[32];
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    h->certificate = json_pack(
-        "{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:O, s:O, s:I, "
-        "s:i}",
-        "scenario", r->scenario->name, "version",
-        r->scenario->version != NULL ? r->scenario->version : "", "hash",
-        r->scenario->hash, "proved", json_array_size(h->problems) == 0, "when", when,
-        "enshu", ES_VERSION, "libvirt", h->core->info.libvirt_version, "qemu",
-        h->core->info.qemu_version, "accelerator", r->accel, "images", images_json(r),
-        "conditions", conditions_json(h), "objectives_met", objectives_json(h), "stages",
-        h->timings, "problems", h->problems, "took_ms",
-        (json_int_t)(uv_now(h->core->loop) - h->began_ms), "speed_permille",
-        (int)r->clock.speed_permille);
-    es_str_printf(h->path, sizeof h->path, "%s/certificates", h->core->state_dir);
-    if (mkdir(h->path, 0755) != 0 && errno != EEXIST)
-        es_log_warn("cannot make %s: %s", h->path, strerror(errno));
-    es_str_printf(h->path, sizeof h->path, "%s/certificates/%s-%.12s.json",
-                  h->core->state_dir, r->scenario->name, r->scenario->hash);
-    if (h->certificate == NULL ||
-        json_dump_file(h->certificate, h->path, JSON_INDENT(1)) != 0) {
-        es_log_error("cannot write %s", h->path);
-        h->path[0] = '\0';
-    }
-}
+/* ---------------------------------------------------------------- the end */
 
 static void answer(struct rehearsal *h)
 {
@@ -498,7 +438,10 @@ void rehearse_cancel(struct range *r)
 static void finish(struct rehearsal *h)
 {
     enter(h, S_DOWN);
-    write_certificate(h);
+    h->certificate = certificate_make(h->range, h->seen, h->problems, h->timings,
+                                      (int64_t)(uv_now(h->core->loop) - h->began_ms));
+    certificate_write(h->core, h->range->scenario, h->certificate, h->path,
+                      sizeof h->path);
     uv_close((uv_handle_t *)&h->poll, on_poll_closed);
 }
 
@@ -542,8 +485,6 @@ static void on_up(struct range *r, int status, const struct es_err *up_err, void
         range_down(r, on_down, h);
         return;
     }
-    for (size_t c = 0; c < r->scenario->conditions_count; c++)
-        h->seen[c] = (struct seen){-1, -1, false};
     r->rehearsal = h;
     r->rehearsal_busy = true;
     r->on_change = on_change;
@@ -554,6 +495,7 @@ static void on_up(struct range *r, int status, const struct es_err *up_err, void
     if (range_clock_move(r, ES_CLOCK_RUNNING, "rehearsal", NULL, on_started, h, &err) !=
         0)
         problem(h, "clock", err.msg);
+    work_out(h);
     enter(h, S_BASELINE);
     uv_timer_start(&h->poll, on_poll, POLL_MS, POLL_MS);
 }

@@ -51,14 +51,16 @@ static json_t *machine_json(const struct machine *m)
         "why_booted", machine_why_booted(m), "took", took_json(m));
 }
 
-/* Every language; a plain text is a string. */
-static json_t *text_json(const struct es_text *text)
+/* Every language; a text in one alone is a string. */
+static json_t *text_json(const struct es_text *text, const char *standard)
 {
     if (text->count <= 1)
         return json_string(es_text_get(text, ""));
     json_t *all = json_object();
     for (size_t i = 0; i < text->count; i++)
-        json_object_set_new(all, text->items[i].lang, json_string(text->items[i].text));
+        json_object_set_new(
+            all, text->items[i].lang[0] != '\0' ? text->items[i].lang : standard,
+            json_string(text->items[i].text));
     return all;
 }
 
@@ -75,8 +77,8 @@ static json_t *team_json(struct range *r, int team)
         json_array_append_new(
             objectives,
             json_pack("{s:s, s:o, s:s, s:I, s:I, s:I}", "name", objective->name, "title",
-                      text_json(&objective->title), "status",
-                      objective_words[state.status], "met_ex_ms",
+                      text_json(&objective->title, r->scenario->default_language),
+                      "status", objective_words[state.status], "met_ex_ms",
                       (json_int_t)state.met_ex_ms, "mpts", (json_int_t)state.mpts,
                       "points", (json_int_t)objective->points));
     }
@@ -124,14 +126,15 @@ json_t *status_json(struct range *r)
             json_array_append_new(machines, machine_json(&r->machines[i]));
     for (int team = 1; r->score != NULL && team <= r->team_count; team++)
         json_array_append_new(teams, team_json(r, team));
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:{s:s, s:I}, s:s, s:o, s:o, s:I}",
-                     "range", r->name, "state", phase_names[r->phase], "scenario",
-                     r->scenario->name, "title", text_json(&r->scenario->title),
-                     "scenario_hash", r->scenario->hash, "clock", "state",
-                     es_clock_state_name(r->clock.state), "ex_ms",
-                     (json_int_t)range_now_ex(r), "trouble", r->trouble, "machines",
-                     machines, "teams", teams, "ledger_head",
-                     (json_int_t)(r->store != NULL ? es_store_head(r->store) : 0));
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:{s:s, s:I, s:I, s:i}, s:s, s:o, s:o, s:I}", "range",
+        r->name, "state", phase_names[r->phase], "scenario", r->scenario->name, "title",
+        text_json(&r->scenario->title, r->scenario->default_language), "scenario_hash",
+        r->scenario->hash, "clock", "state", es_clock_state_name(r->clock.state), "ex_ms",
+        (json_int_t)range_now_ex(r), "planned_ms", (json_int_t)r->scenario->duration_ms,
+        "speed_permille", (int)r->clock.speed_permille, "trouble", r->trouble, "machines",
+        machines, "teams", teams, "ledger_head",
+        (json_int_t)(r->store != NULL ? es_store_head(r->store) : 0));
 }
 
 static void on_watch_timer(uv_timer_t *timer)

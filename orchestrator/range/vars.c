@@ -58,6 +58,9 @@ int vars_password(struct range *range, int team, int node,
     char purpose[2 * ES_NAME_MAX + 80];
     if (account->password != NULL)
         return es_str_printf(dst, size, "%s", account->password);
+    /* One machine for all teams has one password, whoever asks for it. */
+    if (range->scenario->nodes[node].scope == ES_SCOPE_RANGE)
+        team = -1;
     es_str_printf(purpose, sizeof purpose, "password/%s/%.64s",
                   range->scenario->nodes[node].name, account->user);
     vars_derive(range, purpose, team, bytes, sizeof bytes);

@@ -36,15 +36,27 @@ static void bind_string(struct load *ld, const struct key *key, const struct es_
     *value = text;
     if ((key->flags & KEY_EXPANDS) != 0)
         expand_note(ld, text, y->pos, key->type == T_SHELL);
+    else
+        expand_is_plain(ld, text, y->pos);
+}
+
+bool bind_is_broken_off(const struct es_yaml *item, bool in_flow)
+{
+    return in_flow && item->type == ES_YAML_NULL && !item->broken && *item->text == '\0';
+}
+
+bool bind_fits(struct load *ld, const struct es_yaml *y, int64_t max)
+{
+    if (y->count <= (size_t)max)
+        return true;
+    load_error(ld, y->pos, "%zu items, at most %lld are possible", y->count,
+               (long long)max);
+    return false;
 }
 
 static bool within_limit(struct load *ld, const struct key *key, const struct es_yaml *y)
 {
-    if (key->max == 0 || y->count <= (size_t)key->max)
-        return true;
-    load_error(ld, y->pos, "%zu items, at most %lld are possible", y->count,
-               (long long)key->max);
-    return false;
+    return key->max == 0 || bind_fits(ld, y, key->max);
 }
 
 static void bind_strings(struct load *ld, const struct key *key, const struct es_yaml *y,
@@ -286,7 +298,7 @@ static const char *report_unknown(struct load *ld, const struct shape *shape,
                                   size_t key_count, const struct es_yaml *item,
                                   bool in_flow)
 {
-    if (in_flow && item->type == ES_YAML_NULL && *item->text == '\0') {
+    if (bind_is_broken_off(item, in_flow)) {
         load_error(
             ld, item->key_pos,
             "\"%.60s\" is no key: a comma or colon inside {…} ends a text; quote this "

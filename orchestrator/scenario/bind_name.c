@@ -63,6 +63,10 @@ void bind_ref(struct load *ld, enum space space, const struct es_yaml *y, int *s
         bind_ref_named(ld, space, name, y->pos, slot);
 }
 
+#define NO_TIME                                                                          \
+    "\"%.60s\" is no time: write T+1h30m, or a fact with an offset such as "             \
+    "web_down.pass+10m"
+
 /* "T", "T+1h30m", "FACT", "FACT+40m" */
 void bind_anchor(struct load *ld, const struct key *key, const struct es_yaml *y,
                  struct es_anchor *anchor)
@@ -73,15 +77,16 @@ void bind_anchor(struct load *ld, const struct key *key, const struct es_yaml *y
         return;
     const char *plus = strchr(text, '+');
     size_t len = plus != NULL ? (size_t)(plus - text) : strlen(text);
+    bool is_start = len == 1 && text[0] == 'T';
     if (plus != NULL && es_str_duration(plus + 1, &anchor->offset_ms) != 0) {
-        load_error(
-            ld, y->pos,
-            "\"%.60s\" is no time: write T+1h30m, or a fact with an offset such as "
-            "web_down.pass+10m",
-            text);
+        load_error(ld, y->pos, NO_TIME, text);
         return;
     }
     int64_t ms;
+    if (!is_start && memchr(text, '.', len) == NULL && es_str_duration(text, &ms) != 0) {
+        load_error(ld, y->pos, NO_TIME, text);
+        return;
+    }
     if (es_str_duration(text, &ms) == 0) {
         load_error(ld, y->pos,
                    "a time after the start is written T+%.40s; or name a fact such as "
@@ -90,7 +95,7 @@ void bind_anchor(struct load *ld, const struct key *key, const struct es_yaml *y
         return;
     }
     anchor->set = true;
-    if (len == 1 && text[0] == 'T') {
+    if (is_start) {
         if ((key->flags & KEY_FACT_ONLY) != 0)
             load_error(ld, y->pos, "expected a fact such as web_down.pass, found T");
         return;

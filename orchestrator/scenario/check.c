@@ -24,8 +24,15 @@ static void check_services(struct load *ld)
 
 /* ------------------------------------------------------------------ proofs */
 
-static void mark_proved(const struct es_scenario *s, const struct es_solution_step *steps,
-                        size_t count, bool *marks)
+/* What a solution makes pass, or a sabotage fail. A composite that comes out so because all
+ * its parts do says it of them too: `all` that passes, `any` that fails; `not` the other
+ * way round. */
+struct proofs {
+    bool *pass, *fail;
+};
+
+static void mark(const struct es_scenario *s, const struct es_solution_step *steps,
+                 size_t count, bool *marks)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < steps[i].prove_count; k++) {
@@ -35,12 +42,30 @@ static void mark_proved(const struct es_scenario *s, const struct es_solution_st
         }
 }
 
+static void mark_parts(const struct es_scenario *s, const struct proofs *proofs)
+{
+    for (size_t i = s->conditions_count; i-- > 0;) {
+        int at = s->condition_order[i];
+        const struct es_condition *c = &s->conditions[at];
+        for (size_t k = 0; k < c->part_count; k++) {
+            int part = c->parts[k];
+            bool is_not = c->kind == ES_COND_NOT;
+            if ((c->kind == ES_COND_ALL && proofs->pass[at]) ||
+                (is_not && proofs->fail[at]))
+                proofs->pass[part] = true;
+            if ((c->kind == ES_COND_ANY && proofs->fail[at]) ||
+                (is_not && proofs->pass[at]))
+                proofs->fail[part] = true;
+        }
+    }
+}
+
 static void check_proofs(struct load *ld)
 {
     const struct es_scenario *s = ld->s;
-    bool *proved = es_arena_alloc(&ld->temp, s->conditions_count + 1);
-    bool *broken = es_arena_alloc(&ld->temp, s->conditions_count + 1);
-    if (proved == NULL || broken == NULL || s->conditions_count == 0)
+    struct proofs proofs = {es_arena_alloc(&ld->temp, s->conditions_count + 1),
+                            es_arena_alloc(&ld->temp, s->conditions_count + 1)};
+    if (proofs.pass == NULL || proofs.fail == NULL || s->conditions_count == 0)
         return;
     if (ld->diags->error_count > 0)
         return; /* what proves them may stand there, misspelled */
@@ -51,17 +76,18 @@ static void check_proofs(struct load *ld)
         return;
     }
     for (size_t i = 0; i < s->solutions_count; i++)
-        mark_proved(s, s->solutions[i].steps, s->solutions[i].step_count, proved);
-    mark_proved(s, s->sabotage, s->sabotage_count, broken);
+        mark(s, s->solutions[i].steps, s->solutions[i].step_count, proofs.pass);
+    mark(s, s->sabotage, s->sabotage_count, proofs.fail);
+    mark_parts(s, &proofs);
     for (size_t i = 0; i < s->conditions_count; i++) {
         const struct es_condition *c = &s->conditions[i];
         char path[96];
         if (c->kind != ES_COND_PROBE)
             continue;
         snprintf(path, sizeof path, "conditions.%s", c->name);
-        if (!c->starts_pass && !proved[i])
+        if (!c->starts_pass && !proofs.pass[i])
             load_warn_at(ld, c->pos, path, "no solution proves that it can pass");
-        else if (c->starts_pass && !broken[i])
+        else if (c->starts_pass && !proofs.fail[i])
             load_warn_at(ld, c->pos, path,
                          "it starts passing, and no sabotage proves that it can fail");
     }
@@ -127,18 +153,29 @@ static void check_parts(struct load *ld)
 
 /* ------------------------------------------------------------------ nodes */
 
+/* A value that only teams have, in what a step of a range's node runs or writes. */
+static const char *value_of_team(struct load *ld, const struct es_step *step,
+                                 char name[EXPAND_NAME_MAX])
+{
+    if (step->text != NULL)
+        return expand_of_team(ld, step->text, step->kind == ES_STEP_RUN, name);
+    for (size_t i = 0; step->template_ && step->from != NULL && i < ld->source_count; i++)
+        if (strcmp(ld->sources[i].name, step->from) == 0)
+            return expand_of_team(ld, ld->sources[i].text, false, name);
+    return NULL;
+}
+
 static void check_range_node(struct load *ld, const struct es_node *node)
 {
     for (size_t i = 0; i < node->personalise_count; i++) {
-        const struct es_step *step = &node->personalise[i];
-        char path[128];
-        if (step->text == NULL || (strstr(step->text, "${team.") == NULL &&
-                                   strstr(step->text, "${random.") == NULL))
+        char path[128], name[EXPAND_NAME_MAX];
+        if (value_of_team(ld, &node->personalise[i], name) == NULL)
             continue;
         snprintf(path, sizeof path, "nodes.%s.personalise[%zu]", node->name, i);
-        load_error_at(ld, step->pos, path,
-                      "a node of scope range belongs to no team: no ${team.…} or "
-                      "${random.…} here");
+        load_error_at(ld, node->personalise[i].pos, path,
+                      "a node of scope range belongs to no team: ${%.60s} has no value "
+                      "here",
+                      name);
     }
 }
 
@@ -186,8 +223,25 @@ static void check_objectives(struct load *ld)
     }
 }
 
+static void check_networks_of_probes(struct load *ld)
+{
+    const struct es_scenario *s = ld->s;
+    for (size_t i = 0; i < s->conditions_count; i++) {
+        const struct es_condition *c = &s->conditions[i];
+        char path[96];
+        if (c->kind != ES_COND_PROBE || c->node < 0 ||
+            probe_tables[c->probe.kind].inside || s->nodes[c->node].nic_count > 0)
+            continue;
+        snprintf(path, sizeof path, "conditions.%s.from", c->name);
+        load_warn_at(ld, c->pos, path,
+                     "the node \"%s\" is on no network: it reaches only itself",
+                     s->nodes[c->node].name);
+    }
+}
+
 void check_all(struct load *ld)
 {
+    check_networks_of_probes(ld);
     check_objectives(ld);
     check_nodes(ld);
     check_services(ld);

@@ -42,7 +42,10 @@ void bind_at_least(struct load *ld, const struct key *key, const struct es_yaml 
     condition->parts = draft.parts;
     condition->part_count = draft.part_count;
     condition->least = (int)draft.count;
-    if (draft.part_count > 0 && draft.count > (int64_t)draft.part_count)
+    const struct es_yaml *of = es_yaml_get(y, "of");
+    if (of != NULL && of->type == ES_YAML_LIST && of->count == 0)
+        load_error(ld, of->key_pos, "no conditions are named");
+    else if (draft.part_count > 0 && draft.count > (int64_t)draft.part_count)
         load_error(ld, y->pos, "at least %d of %zu can never pass", condition->least,
                    draft.part_count);
 }
@@ -68,6 +71,8 @@ static void bind_covers(struct load *ld, struct es_condition *condition,
         for (const struct es_yaml *item = y->child; covers != NULL && item != NULL;
              item = item->next) {
             const char *path = scalar_string(ld, item);
+            if (path != NULL)
+                expand_note(ld, path, item->pos, false);
             if (path != NULL && path[0] != '/')
                 load_error(ld, item->pos, "a path in a guest begins with \"/\"");
             else if (path != NULL && condition->probe.look != NULL)
@@ -109,6 +114,7 @@ static void check_company(struct load *ld, const struct es_condition *condition,
     static const char *const probes_only[] = {"node",    "from",  "every", "timeout",
                                               "control", "cover", NULL};
     static const char *const facts_only[] = {"within", "of", NULL};
+    static const char *const lists[] = {"all", "any"};
     const struct es_yaml *item;
     for (size_t i = 0; condition->kind != ES_COND_PROBE && probes_only[i] != NULL; i++)
         if ((item = es_yaml_get(y, probes_only[i])) != NULL)
@@ -119,9 +125,10 @@ static void check_company(struct load *ld, const struct es_condition *condition,
     if (condition->kind == ES_COND_FACT &&
         (es_yaml_get(y, "within") == NULL) != (es_yaml_get(y, "of") == NULL))
         load_error(ld, y->key_pos, "within and of go together");
-    if (condition->kind != ES_COND_PROBE && condition->kind != ES_COND_FACT &&
-        condition->part_count == 0)
-        load_error(ld, y->key_pos, "no conditions are named");
+    for (size_t i = 0; i < ES_COUNT(lists); i++)
+        if ((item = es_yaml_get(y, lists[i])) != NULL && item->type == ES_YAML_LIST &&
+            item->count == 0)
+            load_error(ld, item->key_pos, "no conditions are named");
 }
 
 void condition_done(struct load *ld, void *object, const struct es_yaml *y)

@@ -6,8 +6,6 @@
 #include "enshu/common/str.h"
 #include "room.h"
 
-enum { EXPAND_NAME_MAX = 128 };
-
 /* The name between ${ and } at `at` (which points behind the brace); NULL when it is not
  * closed or too long. Moves *at behind the closing brace. */
 static const char *take_name(const char **at, char name[EXPAND_NAME_MAX])
@@ -140,7 +138,7 @@ static void note(struct load *ld, struct expansion expansion)
         return;
     ld->expansions = all;
     expansion.path = load_path_copy(ld);
-    expansion.in_setup = ld->in_setup;
+    expansion.place = ld->place;
     all[ld->expansion_count++] = expansion;
 }
 
@@ -168,91 +166,160 @@ static void count_lines(struct es_pos *pos, const char *from, const char *to)
     }
 }
 
-/* The account `user` of node `name`, both in "name.user"; NULL after reporting. */
-static const struct es_account *find_account(struct load *ld, const struct expansion *e,
-                                             const char *rest)
+void expand_is_plain(struct load *ld, const char *text, struct es_pos pos)
 {
-    const char *dot = strchr(rest, '.');
-    const char *node_name =
-        dot != NULL ? es_arena_strndup(&ld->temp, rest, (size_t)(dot - rest)) : NULL;
-    int i = es_scenario_node(ld->s, node_name);
-    if (i < 0) {
-        load_error_at(ld, e->pos, e->path,
-                      "${account.%.60s} names no node; write ${account.NODE.USER}", rest);
+    if (expand_is_used(text))
+        load_warn_at(ld, pos, ld->path,
+                     "${…} is not replaced here; `enshu reference` marks where it is");
+}
+
+/* ------------------------------------------------------------------ what a name means */
+
+enum meaning { UNKNOWN, COMMON, OF_TEAM };
+
+/* The account in "NODE.USER"; NULL with *ret_node -1 when there is no such node. */
+static const struct es_account *find_account(const struct load *ld, const char *rest,
+                                             int *ret_node)
+{
+    char name[EXPAND_NAME_MAX];
+    size_t len = strcspn(rest, ".");
+    es_str_printf(name, sizeof name, "%.*s", (int)len, rest);
+    *ret_node = rest[len] == '.' ? es_scenario_node(ld->s, name) : -1;
+    if (*ret_node < 0)
         return NULL;
-    }
-    const struct es_node *node = &ld->s->nodes[i];
-    for (size_t k = 0; k < node->account_count; k++)
-        if (es_str_eq(node->accounts[k].user, dot + 1))
-            return &node->accounts[k];
-    load_error_at(ld, e->pos, e->path, "the node \"%s\" has no account \"%.60s\"",
-                  node->name, dot + 1);
+    const struct es_node *node = &ld->s->nodes[*ret_node];
+    for (size_t i = 0; i < node->account_count; i++)
+        if (es_str_eq(node->accounts[i].user, rest + len + 1))
+            return &node->accounts[i];
     return NULL;
 }
 
-static void check_node(struct load *ld, const struct expansion *e, const char *rest)
+/* The node in "NODE.address", -1 when there is none; the name in `name`, "" when it is
+ * written otherwise. */
+static int find_address(const struct load *ld, const char *rest,
+                        char name[EXPAND_NAME_MAX])
 {
-    size_t len = strlen(rest);
-    const char *name = es_str_ends(rest, ".address")
-                           ? es_arena_strndup(&ld->temp, rest, len - strlen(".address"))
-                           : NULL;
-    if (name == NULL) {
-        load_error_at(ld, e->pos, e->path,
-                      "${node.%.60s} is unknown; write "
-                      "${node.NODE.address}",
-                      rest);
-        return;
+    const char *dot = strrchr(rest, '.');
+    name[0] = '\0';
+    if (es_str_eq(dot, ".address"))
+        es_str_printf(name, EXPAND_NAME_MAX, "%.*s", (int)(dot - rest), rest);
+    return es_scenario_node(ld->s, name);
+}
+
+static const char *const team_names[] = {"team.id", "team.number", "team.name", NULL};
+
+static enum meaning meaning_of(const struct load *ld, const char *name)
+{
+    char node_name[EXPAND_NAME_MAX];
+    int at;
+    if (es_str_starts(name, "random."))
+        return names_find(&ld->s->inner->names, SPACE_RANDOM, name + 7) != NULL ? OF_TEAM
+                                                                                : UNKNOWN;
+    if (es_str_starts(name, "account.")) {
+        const struct es_account *account = find_account(ld, name + 8, &at);
+        if (account == NULL)
+            return UNKNOWN;
+        bool is_own = ld->s->nodes[at].scope == ES_SCOPE_TEAM;
+        return account->password == NULL && is_own ? OF_TEAM : COMMON;
     }
-    if (es_scenario_node(ld->s, name) >= 0)
-        return;
-    load_error_at(ld, e->pos, e->path, "${node.%.60s}: there is no node \"%.60s\"%s",
-                  rest, name, load_near(ld, SPACE_NODE, name, ""));
+    if (es_str_starts(name, "node.")) {
+        at = find_address(ld, name + 5, node_name);
+        if (at < 0 || ld->s->nodes[at].nic_count == 0)
+            return UNKNOWN;
+        return ld->s->nodes[at].nics[0].how == ES_NIC_SLICE ? OF_TEAM : COMMON;
+    }
+    for (size_t i = 0; team_names[i] != NULL; i++)
+        if (strcmp(team_names[i], name) == 0)
+            return OF_TEAM;
+    return UNKNOWN;
+}
+
+const char *expand_of_team(const struct load *ld, const char *text, bool shell,
+                           char name[EXPAND_NAME_MAX])
+{
+    for (const char *at = text; (at = strchr(at, '$')) != NULL;) {
+        if (es_str_starts(at, "$${")) {
+            at += 3;
+        } else if (at[1] != '{' || (shell && !is_ours(at + 2))) {
+            at++;
+        } else {
+            at += 2;
+            if (take_name(&at, name) == NULL)
+                return NULL;
+            if (meaning_of(ld, name) == OF_TEAM)
+                return name;
+        }
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ reports */
+
+static void report_account(struct load *ld, const struct expansion *e, const char *rest)
+{
+    int node;
+    find_account(ld, rest, &node);
+    if (node < 0)
+        load_error_at(ld, e->pos, e->path,
+                      "${account.%.60s} names no node; write ${account.NODE.USER}", rest);
+    else
+        load_error_at(ld, e->pos, e->path, "the node \"%s\" has no account \"%.60s\"",
+                      ld->s->nodes[node].name, strchr(rest, '.') + 1);
+}
+
+static void report_node(struct load *ld, const struct expansion *e, const char *rest)
+{
+    char name[EXPAND_NAME_MAX];
+    int node = find_address(ld, rest, name);
+    if (name[0] == '\0')
+        load_error_at(ld, e->pos, e->path,
+                      "${node.%.60s} is unknown; write ${node.NODE.address}", rest);
+    else if (node < 0)
+        load_error_at(ld, e->pos, e->path, "${node.%.60s}: there is no node \"%.60s\"%s",
+                      rest, name, load_near(ld, SPACE_NODE, name, ""));
+    else
+        load_error_at(ld, e->pos, e->path, "${node.%.60s}: the node is on no network",
+                      rest);
+}
+
+static void report_unknown(struct load *ld, const struct expansion *e, const char *name)
+{
+    if (es_str_starts(name, "account."))
+        report_account(ld, e, name + 8);
+    else if (es_str_starts(name, "node."))
+        report_node(ld, e, name + 5);
+    else if (es_str_starts(name, "random."))
+        load_error_at(ld, e->pos, e->path, "${%.60s} is unknown%s", name,
+                      load_near(ld, SPACE_RANDOM, name + 7, "random."));
+    else if (es_str_starts(name, "team."))
+        load_error_at(ld, e->pos, e->path, "${%.60s} is unknown%s", name,
+                      suggest(name, team_names));
+    else
+        load_error_at(ld, e->pos, e->path,
+                      "${%.60s} is unknown: there are ${team.…}, ${node.…}, ${account.…} "
+                      "and ${random.…}; write $${ for the text ${",
+                      name);
 }
 
 static void check_name(struct load *ld, const struct expansion *e, const char *name)
 {
-    static const char *const known[] = {"team.id", "team.number", "team.name", NULL};
-    const struct es_account *account = NULL;
-    bool of_team = false;
-    if (es_str_starts(name, "team.")) {
-        of_team = true;
-        for (size_t i = 0; known[i] != NULL; i++)
-            if (strcmp(known[i], name) == 0)
-                goto found;
-        load_error_at(ld, e->pos, e->path, "${%.60s} is unknown%s", name,
-                      suggest(name, known));
-        return;
-    }
-    if (es_str_starts(name, "random.")) {
-        of_team = true;
-        if (names_find(&ld->s->inner->names, SPACE_RANDOM, name + 7) != NULL)
-            goto found;
-        load_error_at(ld, e->pos, e->path, "${%.60s} is unknown%s", name,
-                      load_near(ld, SPACE_RANDOM, name + 7, "random."));
-        return;
-    }
-    if (es_str_starts(name, "node.")) {
-        check_node(ld, e, name + 5);
-        return;
-    }
-    if (es_str_starts(name, "account.")) {
-        account = find_account(ld, e, name + 8);
-        if (account == NULL || account->password != NULL)
-            return;
-        goto found;
-    }
-    load_error_at(ld, e->pos, e->path,
-                  "${%.60s} is unknown: there are ${team.…}, ${node.…}, ${account.…} and "
-                  "${random.…}; write $${ for the text ${",
-                  name);
-    return;
-found:
-    if (e->in_setup)
+    enum meaning meaning = meaning_of(ld, name);
+    const char *what = es_str_starts(name, "account.") ? ", a generated password,"
+                       : es_str_starts(name, "node.")  ? ", an address in a team's slice,"
+                                                       : "";
+    if (meaning == UNKNOWN)
+        report_unknown(ld, e, name);
+    else if (meaning == OF_TEAM && e->place == PLACE_SETUP)
         load_error_at(
             ld, e->pos, e->path,
             "setup runs on the mould, which has no team: ${%.60s}%s belongs into "
             "personalise",
-            name, of_team ? "" : ", a generated password,");
+            name, what);
+    else if (meaning == OF_TEAM && e->place == PLACE_READY)
+        load_error_at(ld, e->pos, e->path,
+                      "ready is asked of the mould too, which has no team: ${%.60s}%s "
+                      "has no value there",
+                      name, what);
 }
 
 static void check_one(struct load *ld, struct expansion *e)

@@ -112,14 +112,36 @@ static const struct source_file *add_source(struct load *ld, const char *name,
     return &all[ld->source_count++];
 }
 
+/* Whether the file can be used: small enough and, when it is no YAML (its bytes the parser
+ * looks at), text. */
+static bool check_source(struct load *ld, const char *name, struct es_pos pos,
+                         const char *text, size_t len, enum source_use use)
+{
+    static const size_t most[] = {ES_YAML_FILE_MAX + 1, SOURCE_TEXT_MAX,
+                                  SOURCE_TEMPLATE_MAX};
+    if (len > most[use])
+        load_error(ld, pos, "the file \"%.60s\" is too large: at most %zu KiB", name,
+                   most[use] / 1024);
+    else if (use != SOURCE_YAML && (!es_utf8_valid(text, len) || strlen(text) != len))
+        load_error(ld, pos, "the file \"%.60s\" is no UTF-8 text", name);
+    else if (use == SOURCE_TEXT && len == 0)
+        load_error(ld, pos, "the file \"%.60s\" is empty", name);
+    else
+        return true;
+    return false;
+}
+
 const struct source_file *files_text(struct load *ld, const char *name, struct es_pos pos,
-                                     size_t max_bytes, bool may_lack)
+                                     enum source_use use, bool may_lack)
 {
     struct stat st;
     size_t len = 0;
-    for (size_t i = 0; i < ld->source_count; i++)
-        if (strcmp(ld->sources[i].name, name) == 0)
-            return &ld->sources[i];
+    for (size_t i = 0; i < ld->source_count; i++) {
+        const struct source_file *known = &ld->sources[i];
+        if (strcmp(known->name, name) == 0)
+            return check_source(ld, name, pos, known->text, known->len, use) ? known
+                                                                             : NULL;
+    }
     int fd = files_open(ld, name, pos, may_lack, &st);
     if (fd < 0)
         return NULL;
@@ -128,22 +150,13 @@ const struct source_file *files_text(struct load *ld, const char *name, struct e
         load_error(ld, pos, "\"%.60s\" is no file", name);
     else if (ld->source_count >= 1000)
         load_error(ld, pos, "more than 1000 files of text");
-    else if ((text = read_all(ld, fd, max_bytes, &len)) == NULL && !ld->temp.failed)
+    else if ((text = read_all(ld, fd, ES_YAML_FILE_MAX + 1, &len)) == NULL &&
+             !ld->temp.failed)
         load_error(ld, pos, "the file \"%.60s\" cannot be read: %s", name,
                    strerror(errno));
     close(fd);
-    if (text == NULL)
+    if (text == NULL || !check_source(ld, name, pos, text, len, use))
         return NULL;
-    if (len > max_bytes) {
-        load_error(ld, pos, "the file \"%.60s\" is too large: at most %zu KiB", name,
-                   max_bytes / 1024);
-        return NULL;
-    }
-    bool is_yaml = es_str_ends(name, ".yaml"); /* those bytes the parser looks at */
-    if (!is_yaml && (!es_utf8_valid(text, len) || strlen(text) != len)) {
-        load_error(ld, pos, "the file \"%.60s\" is no UTF-8 text", name);
-        return NULL;
-    }
     const char *kept = es_arena_alloc(&ld->s->arena, len + 1);
     if (kept == NULL)
         return NULL;
@@ -199,7 +212,7 @@ int files_read(struct load *ld, const char *file, struct es_yaml **ret_root,
     if (ld->s->file == NULL)
         return es_err_nomem(err);
     const struct source_file *source = files_text(
-        ld, ld->s->file, (struct es_pos){ld->s->file, 0, 0}, ES_YAML_FILE_MAX + 1, false);
+        ld, ld->s->file, (struct es_pos){ld->s->file, 0, 0}, SOURCE_YAML, false);
     if (source == NULL)
         return ES_ESCENARIO;
     return es_yaml_parse(&ld->s->arena, source->name, source->text, source->len,
@@ -236,9 +249,13 @@ static void graft(struct load *ld, struct es_yaml *root, struct es_yaml *part)
         next = item->next;
         item->next = NULL;
         struct es_yaml *there = es_yaml_get(root, item->key);
-        if (strcmp(item->key, "enshu") == 0 || strcmp(item->key, "include") == 0)
+        if (strcmp(item->key, "include") == 0 || es_str_starts(item->key, "x-"))
             continue;
-        if (!is_shared_section(item->key) && strncmp(item->key, "x-", 2) != 0) {
+        if (strcmp(item->key, "enshu") == 0) {
+            size_t mark = path_push(ld, item->key);
+            bind_version(ld, NULL, item, NULL);
+            path_pop(ld, mark);
+        } else if (!is_shared_section(item->key)) {
             load_error_at(ld, item->key_pos, item->key,
                           "this section belongs into the main file");
         } else if (there == NULL) {
@@ -285,7 +302,7 @@ static void read_include(struct load *ld, struct es_yaml *root,
         return;
     }
     const struct source_file *source =
-        files_text(ld, name, item->pos, ES_YAML_FILE_MAX + 1, false);
+        files_text(ld, name, item->pos, SOURCE_YAML, false);
     if (source == NULL)
         return;
     int rc = es_yaml_parse(&ld->s->arena, source->name, source->text, source->len,
@@ -302,10 +319,10 @@ static void read_include(struct load *ld, struct es_yaml *root,
     struct saved_path saved;
     path_leave(ld, &saved);
     read_includes_of(ld, root, part, &here);
+    graft(ld, root, part);
     path_return(ld, &saved);
     if (part->partial)
         root->partial = true;
-    graft(ld, root, part);
 }
 
 static void read_includes_of(struct load *ld, struct es_yaml *root,

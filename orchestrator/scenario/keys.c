@@ -23,6 +23,8 @@
 
 #define S_STRING  "{\"type\":\"string\"}"
 #define S_NAME    "{\"type\":\"string\",\"pattern\":\"^[a-z0-9][a-z0-9_-]*$\"}"
+/* A map with keys of the author's; those of his own are free. */
+#define S_MAP(item) "{\"type\":\"object\",\"patternProperties\":{\"^x-\":true},\"additionalProperties\":" item "}"
 #define S_ADDRESS "{\"type\":\"string\",\"format\":\"ipv4\"}"
 
 /* ------------------------------------------------------------------ head */
@@ -32,7 +34,7 @@ static const struct key languages_keys[] = {
     LIST("complete", T_STRINGS, draft_languages, complete, complete_count, .max = 16, .doc = "languages in which every text must be there"),
     END};
 const struct shape languages_shape = {.name = "languages", .title = "languages", .size = sizeof(struct draft_languages), .keys = languages_keys,
-    .doc = "`lang/<code>.yaml` may hold translations by key path (`nodes.web.title: …`, nested or flat)."};
+    .doc = "`lang/<code>.yaml` may hold translations by key path (`nodes.web.title: …`, nested or flat), for any language."};
 
 static const struct key random_keys[] = {
     OWN("hex", bind_random_hex, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":128}", .doc = "so many hexadecimal digits"),
@@ -49,7 +51,7 @@ static const struct key defaults_keys[] = {
 const struct shape defaults_shape = {.name = "defaults", .title = "defaults", .size = 1, .keys = defaults_keys};
 
 static const struct key rehearse_keys[] = {
-    KEY("teams", T_INT32, es_scenario, rehearse_teams, .min = 1, .max = 10, .fallback = "1", .doc = "teams of a rehearsal"),
+    OWN("teams", bind_rehearse_teams, "{\"const\":1}", .fallback = "1", .doc = "teams of a rehearsal: one"),
     OWN("speed", bind_speed, "{\"type\":\"number\",\"minimum\":0.1,\"maximum\":1000}", .fallback = "1", .doc = "how fast the exercise clock runs in a rehearsal"),
     END};
 const struct shape rehearse_shape = {.name = "rehearse", .title = "rehearse", .size = sizeof(struct es_scenario), .keys = rehearse_keys};
@@ -63,7 +65,7 @@ static const struct key network_keys[] = {
     KEY("meet", T_BOOL, es_network, meet, .fallback = "false", .doc = "on a range network: teams can reach each other"),
     KEY("gateway", T_REF, es_network, gateway, .space = SPACE_NODE, .doc = "node that routes; must be on the network"),
     KEY("dns", T_REF, es_network, dns, .space = SPACE_NODE, .doc = "node that answers names"),
-    OWN("names", bind_addresses, "{\"type\":\"object\",\"additionalProperties\":" S_ADDRESS "}", .doc = "names every machine on it knows, with their addresses"),
+    OWN("names", bind_addresses, S_MAP(S_ADDRESS), .doc = "names every machine on it knows, with their addresses"),
     LATER("capture", "keep the traffic"),
     END};
 static void network_init(void *object)
@@ -162,7 +164,7 @@ static const struct key node_keys[] = {
     OWN("kind", bind_nothing, S_NAME, .doc = "takes over the keys of `kinds.<kind>`; the node's own keys replace them"),
     KEY("title", T_TEXT, es_node, title, .doc = "shown to people"),
     OWN("image", bind_image, "{\"anyOf\":[" S_STRING ",#image]}", .flags = 0, .doc = "what it starts from; every node has one"),
-    OWN("networks", bind_nics, "{\"type\":\"object\",\"additionalProperties\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"},{\"type\":\"object\",\"maxProperties\":0}]}}",
+    OWN("networks", bind_nics, S_MAP("{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"},{\"type\":\"object\",\"maxProperties\":0}]}"),
         .doc = "network to address: an address, `slice+N` (the N-th of the team's slice), or `{}` for an automatic one"),
     OWN("count", bind_nothing, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":200}", .fallback = "1", .doc = "`pc: {count: 4}` gives pc-1 … pc-4"),
     KEY("memory", T_SIZE, es_node, memory_bytes, .min = MIB(32), .max = MIB(1048576), .fallback = "256 MiB", .doc = "RAM"),
@@ -295,8 +297,8 @@ static const struct key board_keys[] = {
 const struct shape board_shape = {.name = "board", .title = "board", .size = sizeof(struct es_scoring), .keys = board_keys};
 
 static const struct key scoring_keys[] = {
-    KEY("model", T_WORD, es_scoring, model, WORDS("drill", "uptime"), .later = (const char *const[]){"attack-defence", "hill", NULL}, .fallback = "drill", .doc = "`drill`: each part is scaled to its own maximum and weighted; `uptime`: rounds of services alone"),
-    OWN("parts", bind_parts, "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":1000000}}", .fallback = "the parts used, weighted alike", .doc = "part to weight"),
+    KEY("model", T_WORD, es_scoring, model, WORDS("drill", "uptime"), .later = (const char *const[]){"attack-defence", "hill", NULL}, .fallback = "drill", .doc = "`drill`: each part is scaled to its own maximum and weighted; `uptime`: points as they are, neither scaled nor weighted"),
+    OWN("parts", bind_parts, S_MAP("{\"type\":\"integer\",\"minimum\":0,\"maximum\":1000000}"), .fallback = "the parts used, weighted alike", .doc = "part to weight"),
     KEY("freeze", T_ANCHOR, es_scoring, freeze, .doc = "from when boards stand still"),
     WHOLE("board", .shape = &board_shape, .doc = "who sees what"),
     END};
@@ -324,11 +326,17 @@ const struct shape solution_step_shape = {.name = "solution-step", .title = "ste
     .init = solution_step_init, .done = solution_step_done, .pos_offset = offsetof(struct es_solution_step, pos), .has_pos = true};
 
 static const struct key solution_keys[] = {
-    LIST("steps", T_LIST, es_solution, steps, step_count, .shape = &solution_step_shape, .max = ES_MAX_STEPS, .flags = KEY_REQUIRED, .doc = "what a team that plays well does, in order"),
-    LATER("from", "starts from another solution"), LATER("replace", "other decisions"), LATER("expect", "facts that must come about"),
+    LIST("steps", T_LIST, es_solution, steps, step_count, .shape = &solution_step_shape, .max = ES_MAX_STEPS, .doc = "what a team that plays well does, in order; needed without `from`"),
+    KEY("from", T_REF, es_solution, from, .space = SPACE_SOLUTION, .doc = "another solution, whose steps come first"),
+    LIST("expect", T_REFS, es_solution, expects, expect_count, .space = SPACE_FACT, .max = 100, .doc = "facts that must be true at its end"),
+    LATER("replace", "other decisions"),
     END};
+static void solution_init(void *object)
+{
+    ((struct es_solution *)object)->from = -1;
+}
 const struct shape solution_shape = {.name = "solution", .title = "solutions", .size = sizeof(struct es_solution), .keys = solution_keys,
-    .name_offset = offsetof(struct es_solution, name), .is_named = true, .pos_offset = offsetof(struct es_solution, pos), .has_pos = true, .done = solution_done,
+    .name_offset = offsetof(struct es_solution, name), .is_named = true, .pos_offset = offsetof(struct es_solution, pos), .has_pos = true, .init = solution_init, .done = solution_done,
     .doc = "A rehearsal plays them and sees each condition both ways."};
 
 static const struct key sabotage_keys[] = {
@@ -358,17 +366,17 @@ static const struct key scenario_keys[] = {
     {.name = "authors", .type = T_NOTE, .doc = "who wrote it"},
     KEY("license", T_STRING, es_scenario, license, .doc = "terms of use"),
     {.name = "audience", .type = T_NOTE, .doc = "whom it is for"},
-    KEY("duration", T_DURATION, es_scenario, duration_ms, .min = SECONDS(1), .max = DAYS(366), .doc = "exercise time after which it ends"),
+    KEY("duration", T_DURATION, es_scenario, duration_ms, .min = SECONDS(1), .max = DAYS(366), .doc = "exercise time it is planned to take; shown beside the clock, which goes on"),
     KEY("marking", T_TEXT, es_scenario, marking, .doc = "put on every message to trainees"),
-    {.name = "include", .type = T_NOTE, .doc = "files of the folder whose sections are added: networks, nodes, kinds, conditions, phases, objectives, services, random, solutions, sabotage"},
+    OWN("include", bind_nothing, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", .doc = "files of the folder whose sections are added: networks, nodes, kinds, conditions, phases, objectives, services, random, solutions, sabotage"),
     LATER("parameters", "values set per session"), LATER("story", "story time"), LATER("pause", "what a pause does to machines"),
     MAP_OF("random", randoms, SPACE_RANDOM, random_shape, 1000, "values made for each team"),
     WHOLE("defaults", .shape = &defaults_shape, .doc = "what holds unless said otherwise"),
-    OWN("kinds", bind_kinds, "{\"type\":\"object\",\"additionalProperties\":#node}", .doc = "sets of keys that nodes take over with `kind`"),
+    OWN("kinds", bind_kinds, S_MAP("#node"), .doc = "sets of keys that nodes take over with `kind`"),
     LATER("teams", "sizes and roles"), LATER("entities", "kinds of teams"), LATER("channels", "who may write to whom"),
     MAP_OF("networks", networks, SPACE_NETWORK, network_shape, ES_MAX_NETWORKS, "networks"),
     LATER("links", "what may pass between networks"),
-    OWN("nodes", bind_nodes, "{\"type\":\"object\",\"patternProperties\":{\"^x-\":true},\"additionalProperties\":#node}", .doc = "machines"),
+    OWN("nodes", bind_nodes, S_MAP("#node"), .doc = "machines"),
     MAP_OF("conditions", conditions, SPACE_CONDITION, condition_shape, ES_MAX_CONDITIONS, "what is observed"),
     MAP_OF("phases", phases, SPACE_PHASE, phase_shape, ES_MAX_PHASES, "stop-watches"),
     LATER("periods", "parts of a contest"),

@@ -14,7 +14,6 @@ static void set_defaults(struct es_scenario *s)
     s->scoring.freeze.fact = -1;
     s->scoring.board_trainees = "own";
     s->scoring.board_public = "ranks";
-    s->rehearse_teams = 1;
     s->rehearse_speed_permille = 1000;
 }
 
@@ -56,6 +55,7 @@ static void bind_root(struct load *ld, struct es_yaml *root)
         return;
     }
     nodes_begin(ld);
+    text_load_translations(ld);
     const struct es_yaml *conditions = es_yaml_get(root, "conditions");
     ld->starts_set = es_arena_alloc(
         &ld->temp, (conditions != NULL ? conditions->count : 0) + ES_MAX_CONDITIONS);
@@ -67,9 +67,9 @@ static void bind_root(struct load *ld, struct es_yaml *root)
 /* Everything after the text was read; memory failures end it between passes. */
 static void run_passes(struct load *ld, struct es_yaml *root)
 {
-    void (*const passes[])(struct load *) = {refs_resolve, address_assign,
-                                             expand_check, graph_order,
-                                             check_all,    text_check_translations};
+    void (*const passes[])(struct load *) = {
+        refs_resolve,   address_assign, expand_check,           graph_order,
+        solutions_join, check_all,      text_check_translations};
     files_read_includes(ld, root);
     if (out_of_memory(ld))
         return;

@@ -92,6 +92,8 @@ void bind_nics(struct load *ld, const struct key *key, const struct es_yaml *y,
     if (nics == NULL)
         return;
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key);
         bind_nic(ld, item, &nics[n++]);
         path_pop(ld, mark);
@@ -125,11 +127,13 @@ void bind_password(struct load *ld, const struct key *key, const struct es_yaml 
     (void)key;
     if (text == NULL || strcmp(text, "generate") == 0)
         return;
-    if (*text == '\0' || strpbrk(text, ":\n\r") != NULL || strlen(text) > 128)
+    if (*text == '\0' || strpbrk(text, ":\n\r") != NULL || strlen(text) > 128) {
         load_error(ld, y->pos,
                    "a password has 1 to 128 characters, no colon and no line break");
-    else
-        account->password = text;
+        return;
+    }
+    expand_is_plain(ld, text, y->pos);
+    account->password = text;
 }
 
 void bind_ready(struct load *ld, const struct key *key, const struct es_yaml *y,
@@ -139,7 +143,9 @@ void bind_ready(struct load *ld, const struct key *key, const struct es_yaml *y,
     struct draft_ready draft = {0};
     (void)key;
     ready_shape.init(&draft);
+    ld->place = PLACE_READY;
     bind_shape(ld, &ready_shape, y, &draft);
+    ld->place = PLACE_TEAM;
     node->has_ready = draft.probe_count == 1;
     node->ready = draft.probe;
     node->ready_timeout_ms = draft.timeout_ms;
@@ -184,7 +190,7 @@ void bind_kinds(struct load *ld, const struct key *key, const struct es_yaml *y,
 {
     (void)key;
     (void)value;
-    if (!bind_is_map(ld, y))
+    if (!bind_is_map(ld, y) || !bind_fits(ld, y, ES_MAX_NODES))
         return;
     ld->kinds = es_arena_alloc(&ld->temp, (y->count + 1) * sizeof *ld->kinds);
     size_t n = 0;
@@ -261,17 +267,17 @@ static void check_node(struct load *ld, const struct es_node *node, int copies)
 
 static void add_node(struct load *ld, const struct es_node *node, const char *name)
 {
+    if (ld->node_count >= ES_MAX_NODES) {
+        if (ld->node_count == ES_MAX_NODES)
+            load_error(ld, node->pos, "more than %d nodes", ES_MAX_NODES);
+        ld->node_count = ES_MAX_NODES + 1;
+        return;
+    }
     struct es_node *nodes =
         es_arena_push(&ld->temp, ld->nodes, ld->node_count, sizeof *nodes);
     if (nodes == NULL)
         return;
     ld->nodes = nodes;
-    if (ld->node_count >= ES_MAX_NODES) {
-        if (ld->node_count == ES_MAX_NODES)
-            load_error(ld, node->pos, "more than %d nodes", ES_MAX_NODES);
-        ld->node_count++;
-        return;
-    }
     if (!bind_name(ld, SPACE_NODE, name, (int)ld->node_count, node->pos))
         return;
     nodes[ld->node_count] = *node;
@@ -300,7 +306,7 @@ static void bind_node(struct load *ld, const struct es_yaml *y)
         return;
     }
     bind_name(ld, SPACE_GROUP, y->key, copies, y->key_pos);
-    for (int i = 1; i <= copies; i++) {
+    for (int i = 1; i <= copies && ld->node_count <= ES_MAX_NODES; i++) {
         const char *name = es_arena_printf(&ld->s->arena, "%.60s-%d", y->key, i);
         if (name != NULL)
             add_node(ld, &node, name);

@@ -251,7 +251,7 @@ static void report_unknown(struct draft *d, const struct es_yaml *item, bool in_
 {
     const char *names[32];
     size_t n = 0;
-    if (in_flow && item->type == ES_YAML_NULL && *item->text == '\0') {
+    if (bind_is_broken_off(item, in_flow)) {
         load_error(
             d->ld, item->key_pos,
             "\"%.60s\" is no key: a comma or colon inside {…} ends a text; quote this "

@@ -191,6 +191,8 @@ json_t *probe_range(struct load *ld, const struct probe_key *key, const struct e
     int64_t bounds[2] = {0, 0};
     bool set[2] = {false, false};
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key), i = 0;
         while (i < 2 && strcmp(item->key, names[i]) != 0)
             i++;

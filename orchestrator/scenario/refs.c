@@ -18,6 +18,11 @@ static void resolve(struct load *ld, const struct ref *ref)
         load_error_at(ld, ref->pos, ref->path,
                       "\"%s\" stands for %d nodes: name one, from %s-1 to %s-%d",
                       ref->name, group->index, ref->name, ref->name, group->index);
+    else if (ref->space == SPACE_FACT && strchr(ref->name, '.') == NULL)
+        load_error_at(ld, ref->pos, ref->path,
+                      "\"%.60s\" is no fact: a fact is written NAME.WORD, such as "
+                      "web_down.pass",
+                      ref->name);
     else
         load_error_at(ld, ref->pos, ref->path, "there is no %s \"%.60s\"%s",
                       space_word(ref->space), ref->name,

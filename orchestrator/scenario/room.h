@@ -211,10 +211,13 @@ struct ref {
     const char *name, *path;
     struct es_pos pos;
 };
+/* Where a text is used: the mould and a range's nodes have no team, so no value of one. */
+enum place { PLACE_TEAM, PLACE_SETUP, PLACE_READY };
 struct expansion { /* a text with ${…} to check when all names are known */
     const char *text, *path;
     struct es_pos pos;
-    bool shell, in_setup, in_file;
+    enum place place;
+    bool shell, in_file;
 };
 struct asset {
     const char *name; /* relative, "/" between parts */
@@ -232,7 +235,7 @@ struct load {
     const char *dir;      /* real path; NULL: from memory */
     char path[512];       /* of what is being bound: "nodes.web.image" */
     size_t path_len;
-    bool in_setup;
+    enum place place;
     bool
         slipped; /* the map just bound broke off or had an unknown key: what seems to lack
                      may be there under another name */
@@ -252,6 +255,8 @@ struct load {
     bool *starts_set;            /* by condition */
     const char *const *complete; /* languages */
     size_t complete_count;
+    const char *const *languages; /* that have a file in lang/ */
+    size_t language_count;
     const char **translations; /* by the index of SPACE_TEXT */
     bool *translation_used;
     size_t translation_count;
@@ -288,6 +293,10 @@ void bind_list(struct load *ld, const struct key *key, const struct es_yaml *y,
                void *items, size_t *count);
 bool bind_is_map(struct load *ld, const struct es_yaml *y);
 bool bind_is_list(struct load *ld, const struct es_yaml *y);
+/* Reports more than `max` items. */
+bool bind_fits(struct load *ld, const struct es_yaml *y, int64_t max);
+/* {ja: one, two}: YAML takes the rest of a text behind a comma for a key. */
+bool bind_is_broken_off(const struct es_yaml *item, bool in_flow);
 void report_bad_name(struct load *ld, struct es_pos pos, const char *name);
 /* Registers a name of the language; false after reporting a bad or taken one. */
 bool bind_name(struct load *ld, enum space space, const char *name, int index,
@@ -319,8 +328,14 @@ void text_load_translations(struct load *ld);
 void text_check_translations(struct load *ld);
 
 /* ---- expand.c */
+enum { EXPAND_NAME_MAX = 128 };
 void expand_note(struct load *ld, const char *text, struct es_pos pos, bool shell);
 bool expand_is_used(const char *line); /* a shell line with ${team.…} and the like */
+/* Warns of a value in a text where none is replaced. */
+void expand_is_plain(struct load *ld, const char *text, struct es_pos pos);
+/* The first value in the text that differs from team to team, else NULL. */
+const char *expand_of_team(const struct load *ld, const char *text, bool shell,
+                           char name[EXPAND_NAME_MAX]);
 void expand_note_file(struct load *ld, const struct source_file *source);
 void expand_check(struct load *ld);
 
@@ -329,8 +344,8 @@ bind_fn bind_nodes, bind_kinds, bind_image, bind_nics, bind_password, bind_setup
     bind_personalise, bind_ready, bind_copy, bind_write, bind_script, bind_run,
     bind_service_step, bind_mode, bind_time, bind_cidr, bind_addresses, bind_from,
     bind_at_least, bind_not, bind_parts, bind_random_flag, bind_random_int,
-    bind_random_hex, bind_speed, bind_version, bind_nothing, bind_guest_path,
-    bind_languages, bind_defaults, bind_user_name, bind_scope;
+    bind_random_hex, bind_speed, bind_rehearse_teams, bind_version, bind_nothing,
+    bind_guest_path, bind_languages, bind_defaults, bind_user_name, bind_scope;
 
 /* ---- done hooks */
 void nodes_begin(struct load *ld);
@@ -368,6 +383,8 @@ struct draft_ready {
 void refs_resolve(struct load *ld); /* and builds the facts */
 void address_assign(struct load *ld);
 void graph_order(struct load *ld);
+void solutions_join(
+    struct load *ld); /* puts the steps of `from` before a solution's own */
 void check_all(struct load *ld);
 
 /* ---- files.c, assets.c, hash.c */
@@ -382,9 +399,13 @@ int files_open(struct load *ld, const char *name, struct es_pos pos, bool may_la
 int files_read(struct load *ld, const char *file, struct es_yaml **ret_root,
                struct es_err *err);
 void files_read_includes(struct load *ld, struct es_yaml *root);
-/* A file of the folder as text (kept); NULL after reporting. */
+/* A file of the folder as text (kept); NULL after reporting. What it is used for says how
+ * large it may be and whether it must be UTF-8 already here. */
+enum source_use { SOURCE_YAML, SOURCE_TEXT, SOURCE_TEMPLATE };
+#define SOURCE_TEXT_MAX     65536U
+#define SOURCE_TEMPLATE_MAX (1U << 20)
 const struct source_file *files_text(struct load *ld, const char *name, struct es_pos pos,
-                                     size_t max_bytes, bool may_lack);
+                                     enum source_use use, bool may_lack);
 /* Notes that a file or folder takes part; reports what is wrong with it. */
 bool files_asset(struct load *ld, const char *name, struct es_pos pos, bool folder_too);
 void files_hash(struct load *ld);

@@ -111,7 +111,14 @@ bool scalar_int(struct load *ld, const struct es_yaml *y, int64_t min, int64_t m
         scalar_expects(ld, y, "a number without quotes");
         return false;
     }
+    const char *digits = y->text + (y->text[0] == '-');
     int rc = es_str_int(y->text, min, max, ret_value);
+    /* Some readers of YAML take 010 for eight. */
+    if (digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') {
+        load_error(ld, y->pos, "%.40s begins with 0; write the number without it",
+                   y->text);
+        return false;
+    }
     if (rc == ES_ELIMIT)
         load_error(ld, y->pos, "%.40s is out of range: from %lld to %lld", y->text,
                    (long long)min, (long long)max);

@@ -65,10 +65,17 @@ static json_t *number_schema(int64_t min, int64_t max)
     return schema;
 }
 
-static json_t *map_schema(json_t *item)
+static json_t *map_schema(json_t *item, int64_t max)
 {
-    return json_pack("{s:s, s:{s:b}, s:o}", "type", "object", "patternProperties", "^x-",
-                     1, "additionalProperties", item);
+    return json_pack("{s:s, s:{s:b}, s:o, s:I}", "type", "object", "patternProperties",
+                     "^x-", 1, "additionalProperties", item, "maxProperties",
+                     (json_int_t)max);
+}
+
+static json_t *list_schema(json_t *item, int64_t max)
+{
+    return json_pack("{s:s, s:o, s:I}", "type", "array", "items", item, "maxItems",
+                     (json_int_t)max);
 }
 
 static json_t *value_schema(const struct key *key)
@@ -99,14 +106,13 @@ static json_t *value_schema(const struct key *key)
         return words_of(key->words);
     case T_REFS:
     case T_STRINGS:
-        return json_pack("{s:s, s:{s:s}}", "type", "array", "items", "type", "string");
+        return list_schema(json_pack("{s:s}", "type", "string"), key->max);
     case T_OBJECT:
         return ref_to(key->shape->name);
     case T_LIST:
-        return json_pack("{s:s, s:o}", "type", "array", "items",
-                         ref_to(key->shape->name));
+        return list_schema(ref_to(key->shape->name), key->max);
     case T_MAP:
-        return map_schema(ref_to(key->shape->name));
+        return map_schema(ref_to(key->shape->name), key->max);
     case T_CUSTOM:
         return from_text(key->schema);
     case T_NOTE:
@@ -176,10 +182,11 @@ static json_t *one_or_list(const char *type)
 
 static json_t *range_schema(bool list_too)
 {
-    json_t *schema = json_pack("{s:[{s:s},{s:s,s:{s:{s:s},s:{s:s}},s:b,s:i}]}", "anyOf",
-                               "type", "integer", "type", "object", "properties", "min",
-                               "type", "integer", "max", "type", "integer",
-                               "additionalProperties", 0, "minProperties", 1);
+    json_t *schema =
+        json_pack("{s:[{s:s},{s:s,s:{s:{s:s},s:{s:s}},s:{s:b},s:b,s:i}]}", "anyOf",
+                  "type", "integer", "type", "object", "properties", "min", "type",
+                  "integer", "max", "type", "integer", "patternProperties", "^x-", 1,
+                  "additionalProperties", 0, "minProperties", 1);
     if (list_too && json_array_append_new(json_object_get(schema, "anyOf"),
                                           json_pack("{s:s,s:{s:s}}", "type", "array",
                                                     "items", "type", "integer")) != 0) {
@@ -265,7 +272,7 @@ static bool add_common(json_t *defs)
                    "\"patternProperties\":{\"^[a-z]{2,3}(-[A-Za-z0-9]+)?$\":{\"anyOf\":"
                    "[{\"type\":\"string\",\"minLength\":1},{\"type\":\"object\","
                    "\"properties\":{\"file\":{\"type\":\"string\"}},\"required\":["
-                   "\"file\"],\"additionalProperties\":false}]}},"
+                   "\"file\"],\"additionalProperties\":false}]},\"^x-\":true},"
                    "\"additionalProperties\":false,\"minProperties\":1}]}"));
 }
 

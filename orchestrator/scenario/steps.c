@@ -7,8 +7,6 @@
 #include "enshu/common/str.h"
 #include "room.h"
 
-enum { TEMPLATE_MAX = 1U << 20 };
-
 void bind_guest_path(struct load *ld, const struct key *key, const struct es_yaml *y,
                      void *value)
 {
@@ -16,6 +14,7 @@ void bind_guest_path(struct load *ld, const struct key *key, const struct es_yam
     (void)key;
     if (path == NULL)
         return;
+    expand_is_plain(ld, path, y->pos);
     if (path[0] != '/' || strlen(path) >= 4096 || strstr(path, "/../") != NULL ||
         es_str_ends(path, "/.."))
         load_error(ld, y->pos, "a path in a guest begins with \"/\" and holds no \"..\"");
@@ -92,7 +91,7 @@ void bind_time(struct load *ld, const struct key *key, const struct es_yaml *y,
 
 static void note_template(struct load *ld, const char *name, struct es_pos pos)
 {
-    const struct source_file *source = files_text(ld, name, pos, TEMPLATE_MAX, false);
+    const struct source_file *source = files_text(ld, name, pos, SOURCE_TEMPLATE, false);
     if (source != NULL)
         expand_note_file(ld, source);
 }
@@ -202,9 +201,9 @@ void bind_setup(struct load *ld, const struct key *key, const struct es_yaml *y,
 {
     struct es_node *node = value;
     (void)key;
-    ld->in_setup = true;
+    ld->place = PLACE_SETUP;
     bind_step_list(ld, y, &node->setup, &node->setup_count);
-    ld->in_setup = false;
+    ld->place = PLACE_TEAM;
 }
 
 void bind_personalise(struct load *ld, const struct key *key, const struct es_yaml *y,
@@ -287,6 +286,8 @@ void solution_done(struct load *ld, void *object, const struct es_yaml *y)
 {
     const struct es_yaml *steps = es_yaml_get(y, "steps");
     (void)object;
+    if (steps == NULL && es_yaml_get(y, "from") == NULL && !ld->slipped)
+        load_error(ld, y->key_pos, "the key \"steps\" is missing");
     if (steps != NULL && steps->type == ES_YAML_LIST && steps->count == 0)
         load_error(ld, steps->pos, "a solution without steps");
 }

@@ -1,12 +1,16 @@
 /* Texts for people: one string, a map of languages, or files; and the translations of
  * lang/<code>.yaml, found by key path. */
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "enshu/common/str.h"
 #include "room.h"
 
-enum { LANGUAGES_MAX = 16, TEXT_FILE_MAX = 65536 };
+enum { LANGUAGES_MAX = 16 };
 
 const char *es_text_get(const struct es_text *text, const char *lang)
 {
@@ -28,21 +32,29 @@ static bool is_language(const char *code)
                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == strlen(code + n + 1));
 }
 
+static bool is_file(const struct es_yaml *y)
+{
+    const struct es_yaml *file = es_yaml_get(y, "file");
+    return file != NULL && file->type != ES_YAML_MAP && y->count == 1;
+}
+
 /* A string or {file: …}. */
 static const char *one_text(struct load *ld, const struct es_yaml *y)
 {
     const struct es_yaml *file = es_yaml_get(y, "file");
-    if (file == NULL || y->count != 1) {
+    if (!is_file(y)) {
         const char *text = scalar_string(ld, y);
         if (text != NULL && *text == '\0')
             load_error(ld, y->pos, "expected a text, found an empty one");
+        if (text != NULL)
+            expand_is_plain(ld, text, y->pos);
         return text;
     }
     const char *name = scalar_string(ld, file);
     if (name == NULL)
         return NULL;
     const struct source_file *source =
-        files_text(ld, name, file->pos, TEXT_FILE_MAX, false);
+        files_text(ld, name, file->pos, SOURCE_TEXT, false);
     return source != NULL ? source->text : NULL;
 }
 
@@ -51,8 +63,10 @@ static size_t bind_languages_of(struct load *ld, const struct es_yaml *y,
 {
     size_t n = 0;
     for (const struct es_yaml *item = y->child; item != NULL; item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key);
-        if (y->flow && item->type == ES_YAML_NULL && *item->text == '\0') {
+        if (bind_is_broken_off(item, y->flow)) {
             load_error(
                 ld, item->key_pos,
                 "\"%.60s\" is no language: a comma or colon inside {…} ends a text; "
@@ -73,13 +87,22 @@ static size_t bind_languages_of(struct load *ld, const struct es_yaml *y,
     return n;
 }
 
+/* {draft} was meant to be a text. */
+static bool starts_with_brace(const struct es_yaml *y)
+{
+    for (const struct es_yaml *item = y->child; item != NULL; item = item->next)
+        if (!bind_is_broken_off(item, y->flow))
+            return false;
+    return y->child != NULL;
+}
+
 static size_t add_translations(struct load *ld, struct es_text_item items[LANGUAGES_MAX],
                                size_t n)
 {
     char name[sizeof ld->path + 16];
-    for (size_t i = 0; i < ld->complete_count && n < LANGUAGES_MAX; i++) {
-        const char *lang = ld->complete[i];
-        bool has = false;
+    for (size_t i = 0; i < ld->language_count && n < LANGUAGES_MAX; i++) {
+        const char *lang = ld->languages[i];
+        bool has = items[0].lang[0] == '\0' && strcmp(lang, ld->s->default_language) == 0;
         for (size_t k = 0; k < n; k++)
             has = has || strcmp(items[k].lang, lang) == 0;
         snprintf(name, sizeof name, "%s %s", lang, ld->path);
@@ -101,10 +124,14 @@ void bind_text(struct load *ld, const struct es_yaml *y, struct es_text *text)
     struct es_text_item items[LANGUAGES_MAX] = {{NULL, NULL}};
     const char *standard = ld->s->default_language;
     size_t n;
-    if (y->type == ES_YAML_MAP && !(y->count == 1 && es_yaml_get(y, "file") != NULL)) {
-        n = bind_languages_of(ld, y, items);
-        if (y->count == 0)
+    if (y->type == ES_YAML_MAP && !is_file(y)) {
+        if (y->count == 0 && !y->partial)
             load_error(ld, y->pos, "expected a text, found an empty map");
+        if (starts_with_brace(y)) {
+            scalar_expects(ld, y, "a text");
+            return;
+        }
+        n = bind_languages_of(ld, y, items);
     } else {
         items[0].lang = "";
         items[0].text = one_text(ld, y);
@@ -146,12 +173,17 @@ void bind_languages(struct load *ld, const struct key *key, const struct es_yaml
     (void)key;
     (void)value;
     bind_shape(ld, &languages_shape, y, &draft);
-    for (size_t i = 0; i < draft.complete_count; i++)
+    for (size_t i = 0; i < draft.complete_count; i++) {
         if (!is_language(draft.complete[i])) {
             load_error(ld, y->pos, "\"%.40s\" is no language code such as ja or en",
                        draft.complete[i]);
             return;
         }
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(draft.complete[i], draft.complete[k]) == 0)
+                load_error(ld, y->pos, "\"%s\" stands in complete twice",
+                           draft.complete[i]);
+    }
     if (!is_language(draft.standard)) {
         load_error(ld, y->pos, "\"%.40s\" is no language code such as ja or en",
                    draft.standard);
@@ -160,7 +192,6 @@ void bind_languages(struct load *ld, const struct key *key, const struct es_yaml
     ld->s->default_language = draft.standard;
     ld->complete = draft.complete;
     ld->complete_count = draft.complete_count;
-    text_load_translations(ld);
 }
 
 /* ------------------------------------------------------------------ translations */
@@ -169,7 +200,7 @@ static void add_one(struct load *ld, const char *lang, const char *path,
                     const struct es_yaml *y)
 {
     struct names *names = &ld->s->inner->names;
-    const char *text = scalar_string(ld, y);
+    const char *text = one_text(ld, y);
     const char *name = es_arena_printf(&ld->s->arena, "%s %s", lang, path);
     if (text == NULL || name == NULL)
         return;
@@ -197,8 +228,10 @@ static void add_tree(struct load *ld, const char *lang, const struct es_yaml *ma
     if (!bind_is_map(ld, map))
         return;
     for (const struct es_yaml *item = map->child; item != NULL; item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key);
-        if (item->type == ES_YAML_MAP)
+        if (item->type == ES_YAML_MAP && !is_file(item))
             add_tree(ld, lang, item);
         else
             add_one(ld, lang, ld->path, item);
@@ -206,16 +239,52 @@ static void add_tree(struct load *ld, const char *lang, const struct es_yaml *ma
     }
 }
 
+static int by_code(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The codes of lang/<code>.yaml, in order. */
+static void find_languages(struct load *ld)
+{
+    struct stat st;
+    const struct dirent *entry;
+    struct es_pos pos = {"lang", 0, 0};
+    int fd = files_open(ld, "lang", pos, true, &st);
+    DIR *dir = fd >= 0 && S_ISDIR(st.st_mode) ? fdopendir(fd) : NULL;
+    const char **codes = es_arena_alloc(&ld->temp, LANGUAGES_MAX * sizeof *codes);
+    while (dir != NULL && codes != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.' || !es_str_ends(entry->d_name, ".yaml"))
+            continue;
+        char *code = es_arena_strndup(&ld->s->arena, entry->d_name,
+                                      strlen(entry->d_name) - strlen(".yaml"));
+        if (code != NULL && !is_language(code))
+            load_error(ld, pos, "\"%.60s\" is no language code such as ja or en", code);
+        else if (code != NULL && ld->language_count == LANGUAGES_MAX)
+            load_error(ld, pos, "more than %d languages", LANGUAGES_MAX);
+        else if (code != NULL)
+            codes[ld->language_count++] = code;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
+    if (codes != NULL)
+        qsort(codes, ld->language_count, sizeof *codes, by_code);
+    ld->languages = codes;
+}
+
 void text_load_translations(struct load *ld)
 {
-    struct saved_path saved;
-    path_leave(ld, &saved);
-    for (size_t i = 0; ld->dir != NULL && i < ld->complete_count; i++) {
+    if (ld->dir == NULL)
+        return;
+    find_languages(ld);
+    for (size_t i = 0; i < ld->language_count; i++) {
         char name[32];
         struct es_yaml *root = NULL;
-        snprintf(name, sizeof name, "lang/%s.yaml", ld->complete[i]);
+        snprintf(name, sizeof name, "lang/%s.yaml", ld->languages[i]);
         const struct source_file *source =
-            files_text(ld, name, (struct es_pos){name, 0, 0}, ES_YAML_FILE_MAX + 1, true);
+            files_text(ld, name, (struct es_pos){name, 0, 0}, SOURCE_YAML, true);
         if (source == NULL)
             continue;
         int rc = es_yaml_parse(&ld->s->arena, source->name, source->text, source->len,
@@ -223,9 +292,8 @@ void text_load_translations(struct load *ld)
         if (rc == ES_ENOMEM)
             ld->nomem = true;
         else if (root != NULL)
-            add_tree(ld, ld->complete[i], root);
+            add_tree(ld, ld->languages[i], root);
     }
-    path_return(ld, &saved);
 }
 
 void text_check_translations(struct load *ld)

@@ -86,6 +86,16 @@ void bind_speed(struct load *ld, const struct key *key, const struct es_yaml *y,
         s->rehearse_speed_permille = (int32_t)(speed * 1000 + 0.5);
 }
 
+void bind_rehearse_teams(struct load *ld, const struct key *key, const struct es_yaml *y,
+                         void *value)
+{
+    int64_t teams;
+    (void)key;
+    (void)value;
+    if (scalar_int(ld, y, 1, 10, &teams) && teams > 1)
+        load_error(ld, y->pos, "more than one team " ES_NEEDS_LATER);
+}
+
 /* ------------------------------------------------------------------ networks */
 
 void bind_cidr(struct load *ld, const struct key *key, const struct es_yaml *y,
@@ -121,6 +131,8 @@ void bind_addresses(struct load *ld, const struct key *key, const struct es_yaml
     size_t n = 0;
     for (const struct es_yaml *item = y->child; names != NULL && item != NULL;
          item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key);
         const char *text = scalar_string(ld, item);
         if (!es_str_is_name(item->key, 253))
@@ -162,6 +174,8 @@ void bind_parts(struct load *ld, const struct key *key, const struct es_yaml *y,
     size_t n = 0;
     for (const struct es_yaml *item = y->child; parts != NULL && item != NULL;
          item = item->next) {
+        if (es_str_starts(item->key, "x-"))
+            continue;
         size_t mark = path_push(ld, item->key);
         if (!es_str_is_name(item->key, ES_NAME_MAX))
             load_error(ld, item->key_pos, "\"%.60s\" cannot name a part", item->key);

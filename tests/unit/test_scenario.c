@@ -95,6 +95,32 @@ static void parse_whole(void)
     ck_assert_int_eq(rc, 0);
 }
 
+START_TEST(solutions_go_on_from_others)
+{
+    ck_assert_int_eq(
+        parse("enshu: 1\nname: x\ntitle: x\nnodes: {web: {image: tiny}}\n"
+              "conditions: {a: {node: web, file: {path: /a}}}\n"
+              "solutions:\n"
+              "  last: {from: middle, steps: [{await: T+3m}], expect: [a.pass]}\n"
+              "  middle: {from: first, steps: [{await: T+2m}]}\n"
+              "  first: {steps: [{await: T+1m}, {node: web, run: ls, proves: [a]}]}\n"
+              "  same: {from: first}\n"),
+        0);
+    const struct es_solution *last = &s->solutions[0], *middle = &s->solutions[1];
+    ck_assert_uint_eq(last->step_count, 4);
+    ck_assert_int_eq(last->steps[0].await.offset_ms, 60000);
+    ck_assert_str_eq(last->steps[1].run.text, "ls");
+    ck_assert_int_eq(last->steps[2].await.offset_ms, 120000);
+    ck_assert_int_eq(last->steps[3].await.offset_ms, 180000);
+    ck_assert_uint_eq(last->expect_count, 1);
+    ck_assert_int_eq(last->expects[0], es_scenario_fact(s, "a.pass"));
+    ck_assert_uint_eq(middle->step_count, 3);
+    ck_assert_int_eq(middle->from, 2);
+    ck_assert_uint_eq(s->solutions[2].step_count, 2);
+    ck_assert_uint_eq(s->solutions[3].step_count, 2);
+}
+END_TEST
+
 START_TEST(head)
 {
     parse_whole();
@@ -105,7 +131,6 @@ START_TEST(head)
     ck_assert_str_eq(es_text_get(&s->title, "fr"), "みどり");
     ck_assert_int_eq(s->duration_ms, 12600000);
     ck_assert_uint_eq(strlen(s->hash), 64);
-    ck_assert_int_eq(s->rehearse_teams, 1);
     ck_assert_int_eq(s->rehearse_speed_permille, 20000);
     ck_assert_uint_eq(s->randoms_count, 3);
     ck_assert_int_eq(s->randoms[0].digits, 12);
@@ -353,6 +378,7 @@ Suite *scenario_suite(void)
     TCase *tc = tcase_create("scenario");
     tcase_add_checked_fixture(tc, NULL, tidy);
     tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, solutions_go_on_from_others);
     tcase_add_test(tc, head);
     tcase_add_test(tc, nodes);
     tcase_add_test(tc, conditions);

@@ -176,6 +176,13 @@ START_TEST(texts_from_files_and_translations)
     ck_assert_str_eq(es_text_get(&s->title, "ja"), "みどり");
     ck_assert_str_eq(es_text_get(&s->description, "en"), "What it is\n");
     ck_assert_str_eq(es_text_get(&s->nodes[0].title, "en"), "Server");
+    /* Languages that need not be complete may have translations too. */
+    put("lang/fr.yaml", "description: {file: d.fr.md}\n");
+    put("d.fr.md", "Ce que c'est\n");
+    ck_assert_int_eq(load(), 0);
+    assert_says("");
+    ck_assert_str_eq(es_text_get(&s->description, "fr"), "Ce que c'est\n");
+    ck_assert_str_eq(es_text_get(&s->title, "fr"), "みどり");
     put("lang/en.yaml", "title: Midori\n");
     ck_assert_int_eq(load(), ES_ESCENARIO);
     assert_says("scenario.yaml:7:29: error: nodes.web.title: no text in \"en\", which "

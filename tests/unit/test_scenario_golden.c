@@ -127,6 +127,59 @@ START_TEST(says_what_is_expected)
 }
 END_TEST
 
+/* Small texts that ask for much: each line is repeated until the file is as long as one may
+ * be. */
+static const struct {
+    const char *head, *line; /* with the number of the line twice */
+} floods[] = {
+    {"nodes:\n", "  a%d: {count: 200}\n"},
+    {"kinds:\n", "  averyveryverylongkindname%d: {image: tiny}\n"},
+    {"nodes:\n", "  a%d: {image: tiny, kind: b%d}\n"},
+    {"x-a:\n", "  - *a%d\n"},
+    {"x-a:\n", "  - !t%d b\n"},
+    {"", "a: %d\n"},
+    {"", "key%d: %d\n"},
+    {"conditions:\n", "  c%d: {all: [c%d]}\n"},
+    {"random:\n", "  r%d: {hex: %d}\n"},
+    {"networks:\n  lan:\n    cidr: 10.0.0.0/8\n    names:\n", "      h%d: 10.0.0.1\n"},
+    {"nodes:\n  web:\n    image: tiny\n    setup:\n",
+     "      - run: echo ${random.r%d}\n"},
+};
+
+static _Noreturn void load_flood(size_t which)
+{
+    static struct es_diags diags;
+    static char text[ES_YAML_FILE_MAX];
+    struct es_scenario *scenario = NULL;
+    struct es_err err = {0};
+    int len = snprintf(text, sizeof text, "enshu: 1\nname: x\ntitle: x\n%s",
+                       floods[which].head);
+    for (int i = 0; (size_t)len < sizeof text - 100 && i < 39000; i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        len += snprintf(text + len, sizeof text - (size_t)len, floods[which].line, i, i);
+#pragma GCC diagnostic pop
+    }
+    alarm(SECONDS_MAX);
+    int rc = es_scenario_parse("flood.yaml", text, (size_t)len, &diags, &scenario, &err);
+    es_scenario_destroy(scenario);
+    es_diags_finish(&diags);
+    _exit(rc != 0 && rc != ES_ESCENARIO ? 3 : es_mem_live_count() != 0 ? 5 : 0);
+}
+
+START_TEST(floods_stay_small)
+{
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        load_flood((size_t)_i);
+    int status = 0;
+    struct rusage usage;
+    ck_assert_int_eq(wait4(child, &status, 0, &usage), child);
+    check_limits(status, &usage);
+}
+END_TEST
+
 START_TEST(there_are_many)
 {
     ck_assert_uint_ge(case_count, 100);
@@ -170,6 +223,7 @@ Suite *scenario_golden_suite(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, there_are_many);
     tcase_add_loop_test(tc, says_what_is_expected, 0, (int)case_count);
+    tcase_add_loop_test(tc, floods_stay_small, 0, (int)ES_COUNT(floods));
     tcase_add_loop_test(tc, allocations_fail_in_malformed_ones, 0, 8);
     suite_add_tcase(suite, tc);
     return suite;
