@@ -96,6 +96,7 @@ struct cli {
     const char *lang;
     /* the terminal */
     bool tty_out, tty_err, color;
+    bool screen; /* standard output can be drawn on */
     /* the core */
     uv_loop_t loop;
     bool loop_open;

@@ -70,13 +70,30 @@ static int exit_codes(void)
     puts("Exit codes of enshu:\n\n"
          "   0  done\n"
          "   1  not proved (rehearse), or doctor found what keeps ranges from running");
-#define X(name, number, exit_code, text)                                                 \
-    if ((exit_code) != 1)                                                                \
-        printf("  %2d  %s (%s)\n", exit_code, text, #name);
-    ES_STATUS_MAP(X)
+    static const struct {
+        int exit_code;
+        const char *text, *name;
+    } all[] = {
+#define X(name, number, exit_code, text) {exit_code, text, #name},
+        ES_STATUS_MAP(X)
 #undef X
-    puts("\nenshu exec ends with the exit code of the guest's command, or 128 plus the "
-         "number of\nthe signal that ended it.");
+    };
+    for (int code = 2; code < 128; code++) {
+        const char *comma = "";
+        for (size_t i = 0; i < ES_COUNT(all); i++) {
+            if (all[i].exit_code != code)
+                continue;
+            if (*comma == '\0')
+                printf("  %2d  ", code);
+            printf("%s%s (%s)", comma, all[i].text, all[i].name);
+            comma = ", ";
+        }
+        if (*comma != '\0')
+            putchar('\n');
+    }
+    puts("\nenshud ends with the same ones. enshu exec ends with the exit code of the "
+         "guest's\n"
+         "command, or 128 plus the number of the signal that ended it.");
     return 0;
 }
 
@@ -92,16 +109,38 @@ static int methods(void)
     return 0;
 }
 
+/* For completion: one a line, with tabs between. */
+static int commands(void)
+{
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
+        printf("%s\t%s\t%s\n", c->name, c->args, c->options + strspn(c->options, " "));
+    return 0;
+}
+
+static int options(void)
+{
+    for (int id = 0; id < OPT_COUNT; id++)
+        printf("%s\t%s\n", cli_options[id].name,
+               cli_options[id].arg != NULL ? cli_options[id].arg : "");
+    return 0;
+}
+
 int run_help(struct cli *cli, struct es_err *err)
 {
+    static const struct {
+        const char *name;
+        int (*print)(void);
+    } topics[] = {{"exit-codes", exit_codes},
+                  {"methods", methods},
+                  {"commands", commands},
+                  {"options", options}};
     if (cli->arg_count == 0) {
         overview(stdout);
         return 0;
     }
-    if (strcmp(cli->args[0], "exit-codes") == 0)
-        return exit_codes();
-    if (strcmp(cli->args[0], "methods") == 0)
-        return methods();
+    for (size_t i = 0; i < ES_COUNT(topics); i++)
+        if (strcmp(cli->args[0], topics[i].name) == 0)
+            return topics[i].print();
     char name[64];
     es_str_printf(name, sizeof name, "%s%s%s", cli->args[0],
                   cli->arg_count > 1 ? " " : "", cli->arg_count > 1 ? cli->args[1] : "");

@@ -105,6 +105,10 @@ int run_up(struct cli *cli, struct es_err *err)
     params_text(params, "mode", cli->opt[OPT_mode]);
     json_t *result = NULL;
     rc = call_shown(cli, "up", params, &result, err);
+    if (rc == ES_ECANCELED)
+        es_err_set(err, rc,
+                   "no longer waiting; the range goes on coming up, see: enshu "
+                   "status");
     if (result == NULL)
         return rc;
     const json_t *machines = json_object_get(result, "machines");
@@ -192,15 +196,16 @@ static int reset_subject(const char *given, json_t *params, struct es_err *err)
 
 int run_reset(struct cli *cli, struct es_err *err)
 {
-    json_t *params = NULL, *result = NULL;
-    int rc = core_range_params(cli, NULL, &params, err);
-    if (rc != 0)
-        return rc;
-    rc = reset_subject(cli->args[0], params, err);
+    json_t *params = json_object(), *result = NULL;
+    int rc =
+        params != NULL ? reset_subject(cli->args[0], params, err) : es_err_nomem(err);
+    if (rc == 0)
+        rc = core_range(cli, NULL, err);
     if (rc != 0) {
         json_decref(params);
         return rc;
     }
+    params_text(params, "range", cli->range);
     rc = call_shown(cli, "reset", params, &result, err);
     if (result != NULL)
         printf("%s: %s is reset\n", cli->range, cli->args[0]);

@@ -37,6 +37,7 @@ static json_t *diag_json(const char *folder, const struct es_diag *diag)
 {
     char path[2 * PATH_MAX];
     es_str_printf(path, sizeof path, "%s%s", folder, diag->pos.file);
+    es_utf8_repair(path);
     return json_pack("{s:s, s:s*, s:i, s:i, s:s*, s:s*}", "severity",
                      severity_name(diag->severity), "file", path, "line", diag->pos.line,
                      "column", diag->pos.col, "path", diag->path, "text", diag->text);
@@ -46,17 +47,22 @@ static json_t *diag_json(const char *folder, const struct es_diag *diag)
 static void report_file(json_t *report, const char *file, const struct es_diags *diags,
                         int status, const struct es_err *err)
 {
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], name[PATH_MAX], why[sizeof err->msg];
     json_t *list = json_array();
     folder_of(file, folder, sizeof folder);
+    es_str_printf(name, sizeof name, "%s", file);
+    es_utf8_repair(name);
     for (size_t i = 0; i < diags->count; i++)
         json_array_append_new(list, diag_json(folder, &diags->items[i]));
     json_t *item =
-        json_pack("{s:s, s:b, s:I, s:I, s:o}", "file", file, "valid", status == 0,
+        json_pack("{s:s, s:b, s:I, s:I, s:o}", "file", name, "valid", status == 0,
                   "errors", (json_int_t)diags->error_count, "warnings",
                   (json_int_t)diags->warning_count, "diagnostics", list);
-    if (item != NULL && status != 0 && status != ES_ESCENARIO)
-        json_object_set_new(item, "error", json_string(err->msg));
+    if (item != NULL && status != 0 && status != ES_ESCENARIO) {
+        memcpy(why, err->msg, sizeof why);
+        es_utf8_repair(why);
+        json_object_set_new(item, "error", json_string(why));
+    }
     json_array_append_new(report, item);
 }
 
@@ -223,7 +229,7 @@ int run_plan(struct cli *cli, struct es_err *err)
 
 int run_schema(struct cli *cli, struct es_err *err)
 {
-    (void)cli;
+    (void)cli; /* JSON in any case */
     json_t *schema = es_scenario_schema();
     if (schema == NULL)
         return es_err_nomem(err);
@@ -234,14 +240,18 @@ int run_schema(struct cli *cli, struct es_err *err)
 
 int run_reference(struct cli *cli, struct es_err *err)
 {
-    (void)cli;
     struct es_buf text;
     es_buf_init(&text, OUTPUT_MAX);
     int rc = es_scenario_reference(&text);
-    if (rc == 0)
-        fwrite(es_buf_str(&text), 1, text.len, stdout);
-    else
+    if (rc != 0) {
         es_err_nomem(err);
+    } else if (cli->json) {
+        json_t *json = json_pack("{s:s}", "markdown", es_buf_str(&text));
+        out_json(json);
+        json_decref(json);
+    } else {
+        fwrite(es_buf_str(&text), 1, text.len, stdout);
+    }
     es_buf_finish(&text);
     return rc;
 }

@@ -40,6 +40,7 @@ static void look_at_terminal(struct cli *cli)
     cli->tty_out = isatty(STDOUT_FILENO) == 1;
     bool is_dumb = es_str_eq(getenv("TERM"), "dumb") || !is_set("TERM");
     cli->tty_err = isatty(STDERR_FILENO) == 1 && !is_dumb;
+    cli->screen = cli->tty_out && !is_dumb;
     cli->color = cli->tty_out && !is_dumb && !is_set("NO_COLOR");
     cli->lang = cli->opt[OPT_lang] != NULL ? cli->opt[OPT_lang] : language();
 }

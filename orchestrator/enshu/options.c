@@ -41,7 +41,8 @@ static int find_command(struct cli *cli, int argc, char **argv, int *ret_words,
     if (*ret_words > 0)
         return 0;
     if (is_group)
-        return es_err_set(err, ES_EINVAL, "%s what? see: enshu help", argv[0]);
+        return es_err_set(err, ES_EINVAL, "%s what? see: enshu help %s", argv[0],
+                          argv[0]);
     const char *near = es_str_nearest(argv[0], command_at, cli_commands);
     return es_err_set(err, ES_EINVAL, "no command \"%.60s\"%s%s%s; see: enshu help",
                       argv[0], near != NULL ? " (did you mean \"" : "",
@@ -66,6 +67,11 @@ static const char *option_at(const void *ctx, size_t i)
 static int take_option(struct cli *cli, int argc, char **argv, int *at,
                        struct es_err *err)
 {
+    if (argv[*at][1] != '-')
+        return es_err_set(err, ES_EINVAL,
+                          "no option %.60s; a word that begins with \"-\" "
+                          "stands behind --",
+                          argv[*at]);
     const char *name = argv[*at] + 2;
     size_t len = strcspn(name, "=");
     const char *value = name[len] == '=' ? name + len + 1 : NULL;
@@ -97,9 +103,15 @@ static int take_option(struct cli *cli, int argc, char **argv, int *at,
                       near != NULL ? "?)" : "; see: enshu help");
 }
 
+/* "-" alone is a word, and so is everything behind "--". */
 static bool is_option(const char *word)
 {
-    return strncmp(word, "--", 2) == 0 && word[2] != '\0';
+    return word[0] == '-' && word[1] != '\0' && strcmp(word, "--") != 0;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
 }
 
 static int check_args(const struct cli *cli, struct es_err *err)
@@ -126,7 +138,7 @@ static int take_rest(struct cli *cli, int argc, char **argv, struct es_err *err)
     for (int i = 0; i < argc; i++) {
         if (!only_args && strcmp(argv[i], "--") == 0) {
             only_args = true;
-        } else if (!only_args && strcmp(argv[i], "-h") == 0) {
+        } else if (!only_args && is_help(argv[i])) {
             cli->opt[OPT_help] = "";
         } else if (!only_args && is_option(argv[i])) {
             int rc = take_option(cli, argc, argv, &i, err);
@@ -141,20 +153,38 @@ static int take_rest(struct cli *cli, int argc, char **argv, struct es_err *err)
     return check_args(cli, err);
 }
 
+/* `enshu image --help`, where image is only the first word of commands. */
+static bool asks_for_group(int argc, char **argv)
+{
+    size_t len = strlen(argv[0]);
+    bool is_group = false;
+    for (const struct cli_command *c = cli_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, argv[0]) == 0)
+            return false;
+        is_group =
+            is_group || (strncmp(c->name, argv[0], len) == 0 && c->name[len] == ' ');
+    }
+    return is_group && argc > 1 && is_help(argv[1]);
+}
+
 int options_parse(struct cli *cli, int argc, char **argv, struct es_err *err)
 {
-    static char version_word[] = "version";
+    static char version_word[] = "version", help_word[] = "help";
     int i = 1, words = 0;
     if (argc > 1 && strcmp(argv[1], "--version") == 0)
         argv[1] = version_word;
-    for (; i < argc && is_option(argv[i]); i++) {
+    for (; i < argc && is_option(argv[i]) && !is_help(argv[i]); i++) {
         int rc = take_option(cli, argc, argv, &i, err);
         if (rc != 0)
             return rc;
     }
-    if (i >= argc || strcmp(argv[i], "-h") == 0) {
+    if (i >= argc || is_help(argv[i])) {
         cli->opt[OPT_help] = "";
         return 0;
+    }
+    if (asks_for_group(argc - i, argv + i)) {
+        argv[i + 1] = argv[i];
+        argv[i] = help_word;
     }
     int rc = find_command(cli, argc - i, argv + i, &words, err);
     if (rc == 0)

@@ -122,6 +122,24 @@ int run_score(struct cli *cli, struct es_err *err)
     return 0;
 }
 
+/* How points become the score, part by part. */
+static void print_scaling(const json_t *team)
+{
+    size_t i;
+    const json_t *part;
+    json_array_foreach (member_list(team, "parts"), i, part) {
+        char earned[32], possible[32], scaled[32];
+        fputs("part ", stdout);
+        out_safe(stdout, member_text(part, "name"));
+        printf(
+            ": %s of %s, which count %s of %lld\n",
+            text_points(member_int(part, "earned_mpts", 0), earned, sizeof earned),
+            text_points(member_int(part, "possible_mpts", 0), possible, sizeof possible),
+            text_points(member_int(part, "scaled_mpts", 0), scaled, sizeof scaled),
+            (long long)member_int(part, "weight", 0));
+    }
+}
+
 static void print_reason(const json_t *reason)
 {
     char at[32], points[32];
@@ -145,12 +163,16 @@ static void print_reason(const json_t *reason)
 int run_score_explain(struct cli *cli, struct es_err *err)
 {
     int64_t team = 0;
-    json_t *result = NULL;
+    json_t *result = NULL, *board = NULL;
     int rc = team_arg(cli->args[0], &team, err);
     if (rc == 0)
         rc = call_range(cli, "score.explain", false, team, &result, err);
-    if (rc != 0)
+    if (rc == 0 && !cli->json)
+        rc = call_range(cli, "score", false, team, &board, err);
+    if (rc != 0) {
+        json_decref(result);
         return rc;
+    }
     if (cli->json) {
         out_json(result);
     } else {
@@ -162,9 +184,11 @@ int run_score_explain(struct cli *cli, struct es_err *err)
         }
         if (json_array_size(member_list(result, "reasons")) == 0)
             puts("no points yet");
+        print_scaling(json_array_get(member_list(board, "teams"), 0));
         printf("team %lld: %s points\n", (long long)team,
                text_points(member_int(result, "total_mpts", 0), points, sizeof points));
     }
+    json_decref(board);
     json_decref(result);
     return 0;
 }
@@ -172,7 +196,8 @@ int run_score_explain(struct cli *cli, struct es_err *err)
 int run_rescore(struct cli *cli, struct es_err *err)
 {
     json_t *result = NULL;
-    bool file = cli->arg_count > 0 && access(cli->args[0], R_OK) == 0;
+    bool file = cli->arg_count > 0 &&
+                (strchr(cli->args[0], '/') != NULL || access(cli->args[0], R_OK) == 0);
     int rc = file ? offline_rescore(cli->args[0], &result, err)
                   : call_range(cli, "rescore", true, 0, &result, err);
     if (rc != 0)

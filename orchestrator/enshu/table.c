@@ -21,7 +21,7 @@ const struct cli_command cli_commands[] = {
      "json help", 1, MANY, false, run_validate},
     {"plan", "FILE", "show what a scenario needs",
      "Networks, machines, addresses and sizes for N teams, and the capacity needed against\n"
-     "what this host has.",
+     "what this host has. Exit code 71 when it does not fit.",
      "enshu plan scenarios/city-hall --teams 4\n"
      "enshu plan scenarios/city-hall --teams 2 --dot | dot -Tsvg > plan.svg",
      "teams range json dot help", 1, 1, false, run_plan},
@@ -29,11 +29,11 @@ const struct cli_command cli_commands[] = {
      "For editors: begin a scenario with\n"
      "  # yaml-language-server: $schema=enshu.schema.json",
      "enshu schema > enshu.schema.json",
-     "help", 0, 0, false, run_schema},
+     "json help", 0, 0, false, run_schema},
     {"reference", "", "print the reference of the scenario language",
      "Markdown, made from the same tables as the checks.",
      "enshu reference | less",
-     "help", 0, 0, false, run_reference},
+     "json help", 0, 0, false, run_reference},
     {"doctor", "", "explain what this host can and cannot do",
      "Looks at libvirt, the accelerator, rights, space, limits and tools; every finding that\n"
      "is not ok says what to do. Exit code 1 when something would keep ranges from running.",
@@ -51,7 +51,8 @@ const struct cli_command cli_commands[] = {
      "enshu image list",
      CORE, 0, 0, false, run_image_list},
     {"image rm", "DIGEST", "remove an image from the cache",
-     "DIGEST as `image list` shows it; a beginning that fits only one is enough.",
+     "DIGEST as `image list` shows it; a beginning of four digits or more that fits only\n"
+     "one is enough.",
      "enshu image rm 3f9a2c",
      CORE, 1, 1, false, run_image_rm},
     /* moulds */
@@ -76,7 +77,8 @@ const struct cli_command cli_commands[] = {
     {"up", "FILE", "bring up a range",
      "Checks and plans the scenario, builds missing images, starts every machine and waits\n"
      "until all are ready. Run it again after a failure: only what is missing is done.\n"
-     "The exercise's clock stands until `enshu start`.",
+     "The exercise's clock stands until `enshu start`. --range names the range; without it\n"
+     "it is called as the scenario.",
      "enshu up scenarios/city-hall --teams 2\n"
      "enshu up drill.yaml --teams 4 --range monday --accel tcg",
      "teams range accel mode" CORE, 1, 1, false, run_up},
@@ -165,7 +167,8 @@ const struct cli_command cli_commands[] = {
     {"shutdown", "", "end the core; machines go on", "",
      "enshu shutdown",
      CORE, 0, 0, false, run_shutdown},
-    {"help", "[COMMAND | exit-codes | methods]", "help on a command", "",
+    {"help", "[COMMAND | exit-codes | methods | commands | options]", "help on a command",
+     "commands and options are lists for programs, with tabs between.",
      "enshu help up\n"
      "enshu help exit-codes",
      "help", 0, 2, false, run_help},

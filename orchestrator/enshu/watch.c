@@ -256,7 +256,7 @@ static void draw(struct cli *cli, const json_t *range)
 
 static void tell(struct cli *cli, const char *text)
 {
-    if (!cli->tty_out) {
+    if (!cli->screen) {
         out_safe(stdout, text);
         putchar('\n');
         fflush(stdout);
@@ -317,7 +317,7 @@ static void tell_team(struct cli *cli, const json_t *team, const char *at)
         tell(cli, line);
     }
     int64_t total = member_int(team, "total_mpts", 0);
-    if (!cli->tty_out && total != member_int(old_team, "total_mpts", 0)) {
+    if (!cli->screen && total != member_int(old_team, "total_mpts", 0)) {
         es_str_printf(line, sizeof line, "T+%s team %lld: %s points", at,
                       (long long)member_int(team, "team", 0),
                       text_points(total, points, sizeof points));
@@ -339,7 +339,7 @@ static void tell_changes(struct cli *cli, const json_t *range)
                       text);
         tell(cli, line);
     }
-    if (!cli->tty_out || last != NULL)
+    if (!cli->screen || last != NULL)
         tell_machines(cli, range);
     text_clock(member_int(clock, "ex_ms", 0), at, sizeof at);
     json_array_foreach (member_list(range, "teams"), i, team) {
@@ -375,7 +375,7 @@ static void on_snapshot(struct cli *cli, const json_t *range)
     json_decref(last);
     last = json_incref((json_t *)(uintptr_t)range);
     last_ms = uv_now(&cli->loop);
-    if (!cli->tty_out)
+    if (!cli->screen)
         return;
     begin_ticking(cli);
     draw(cli, range);

@@ -94,12 +94,14 @@ static json_t *team_json(struct range *r, int team)
     for (size_t i = 0; i < r->scenario->phases_count; i++) {
         struct es_phase_state state;
         es_score_phase(r->score, team, (int)i, &state);
-        json_array_append_new(phases,
-                              json_pack("{s:s, s:I, s:I, s:b, s:b}", "name",
-                                        r->scenario->phases[i].name, "begun_ex_ms",
-                                        (json_int_t)state.begun_ex_ms, "done_ex_ms",
-                                        (json_int_t)state.done_ex_ms, "stuck",
-                                        (int)state.stuck, "late", (int)state.late));
+        json_array_append_new(
+            phases, json_pack("{s:s, s:o, s:I, s:I, s:b, s:b}", "name",
+                              r->scenario->phases[i].name, "title",
+                              text_json(&r->scenario->phases[i].title,
+                                        r->scenario->default_language),
+                              "begun_ex_ms", (json_int_t)state.begun_ex_ms, "done_ex_ms",
+                              (json_int_t)state.done_ex_ms, "stuck", (int)state.stuck,
+                              "late", (int)state.late));
     }
     for (size_t i = 0; i < r->scenario->services_count; i++) {
         struct es_service_state state;

@@ -10,6 +10,7 @@
 #include <wchar.h>
 
 #include "../support/cli_runner.h"
+#include "../support/shell.h"
 #include "enshu/common/str.h"
 
 #undef fail /* check's; es_reply has a member of that name */
@@ -163,6 +164,10 @@ START_TEST(every_command_has_help_with_examples)
     ck_assert_int_eq(cli_run("help exit-codes"), 0);
     has(world.out, "69  not connected (ECONN)");
     has(world.out, "65  the scenario has errors (ESCENARIO)");
+    has(world.out, "hypervisor error (EHYP)\n  70  out of memory");
+    ck_assert_int_eq(cli_run("image --help"), 0);
+    has(world.out, "enshu image build NAME");
+    has(world.out, "enshu image rm DIGEST");
     ck_assert_int_eq(cli_run("help methods"), 0);
     has(world.out, "score.explain  CALL");
     has(world.out, "up  STREAM");
@@ -179,6 +184,9 @@ START_TEST(slips_are_told_with_what_was_meant)
         {"status --teams 2", "--teams is no option of status"},
         {"score explain", "needs TEAM"},
         {"image", "image what?"},
+        {"validate -x", "no option -x"},
+        {"-x", "no option -x"},
+        {"reset foo", "no machine"},
         {"status a b", "one word too many"},
         {"exec web -- ls", "no machine"},
         {"exec t1/web", "say the command"},
@@ -475,6 +483,17 @@ END_TEST
     "{\"range\":\"monday\",\"clock\":{\"state\":\"" state "\",\"ex_ms\":" ex_ms          \
     "},\"teams\":[" TEAM("1", "", mpts, one, "open") "]}"
 
+START_TEST(a_terminal_without_signs_gets_plain_lines)
+{
+    world.env[0] = "TERM=dumb";
+    cli_begin_terminal("watch");
+    cli_await("62.5 points");
+    cli_type("\x03", 1);
+    ck_assert_int_eq(cli_wait_terminal(), 0);
+    has_not(world.out, "\x1b");
+}
+END_TEST
+
 START_TEST(watch_without_a_terminal_tells_changes)
 {
     static const struct cli_script moving[] = {
@@ -638,7 +657,40 @@ START_TEST(schema_and_reference_need_no_core)
     json_decref(schema);
     ck_assert_int_eq(cli_run("reference"), 0);
     has(world.out, "# The scenario language");
+    ck_assert_int_eq(cli_run("reference --json"), 0);
+    json_t *reference = json_loads(world.out, 0, NULL);
+    has(json_string_value(json_object_get(reference, "markdown")), "# The scenario");
+    json_decref(reference);
     ck_assert_int_eq(world.fake.calls, 0);
+}
+END_TEST
+
+START_TEST(completion_follows_the_tables)
+{
+    static const struct {
+        const char *words, *gives;
+    } rows[] = {
+        {"enshu resc", "rescore"},
+        {"enshu image ''", "build list rm"},
+        {"enshu score explain --r", "--range"},
+        {"enshu --socket /x up --accel ''", "kvm tcg"},
+        {"enshu help ver", "version"},
+        {"enshu up Makef", "Makefile"},
+        {"enshu xyz --", ""},
+    };
+    for (size_t i = 0; i < ES_COUNT(rows); i++) {
+        char said[1024];
+        ck_assert_int_eq(
+            shell_run(
+                said, sizeof said,
+                "bash -c 'cd %s && PATH=%s:$PATH && . orchestrator/enshu/enshu.bash "
+                "&& COMP_WORDS=(\"$@\") && COMP_CWORD=$(($# - 1)) && _enshu && "
+                "echo \"${COMPREPLY[*]}\"' bash %s",
+                getenv("ENSHU_TOP"), getenv("ENSHU_BIN"), rows[i].words),
+            0);
+        said[strcspn(said, "\n")] = '\0';
+        ck_assert_str_eq(said, rows[i].gives);
+    }
 }
 END_TEST
 
@@ -699,6 +751,7 @@ Suite *cli_suite(void)
     tcase_add_test(tc, progress_is_plain_lines_or_one_line_a_machine);
     tcase_add_test(tc, the_watch_table_keeps_within_eighty_columns);
     tcase_add_test(tc, no_color_is_respected);
+    tcase_add_test(tc, a_terminal_without_signs_gets_plain_lines);
     tcase_add_test(tc, watch_without_a_terminal_tells_changes);
     tcase_add_test(tc, an_interrupt_cancels_the_call);
     tcase_add_test(tc, a_core_that_dies_is_told);
@@ -706,6 +759,7 @@ Suite *cli_suite(void)
     tcase_add_test(tc, plan_shows_and_refuses_what_cannot_fit);
     tcase_add_test(tc, up_checks_the_scenario_before_it_asks_the_core);
     tcase_add_test(tc, schema_and_reference_need_no_core);
+    tcase_add_test(tc, completion_follows_the_tables);
     tcase_add_test(tc, doctor_says_what_to_do_and_fails_where_nothing_could_run);
     tcase_add_test(tc, a_reader_that_leaves_is_no_failure);
     suite_add_tcase(suite, tc);

@@ -173,11 +173,12 @@ static char **environment(void)
             !es_str_starts(environ[i], "TERM=") && !es_str_starts(environ[i], "USER="))
             all[n++] = environ[i];
     snprintf(socket, sizeof socket, "ENSHU_SOCKET=%s", world.socket);
+    /* The first of a name counts. */
+    for (int i = 0; world.env[i] != NULL; i++)
+        all[n++] = (char *)(uintptr_t)world.env[i];
     all[n++] = socket;
     all[n++] = term;
     all[n++] = user;
-    for (int i = 0; world.env[i] != NULL; i++)
-        all[n++] = (char *)(uintptr_t)world.env[i];
     all[n] = NULL;
     return all;
 }
