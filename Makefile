@@ -155,6 +155,7 @@ install: all
 	chmod -R a+rX,go-w $(I)/share/enshu
 	install -m 0644 orchestrator/enshu/enshu.bash $(I)/share/bash-completion/completions/enshu
 	sed 's|@PREFIX@|$(PREFIX)|g' orchestrator/enshud/enshud.service.in > $(I)/lib/systemd/user/enshud.service
+	orchestrator/enshud/install-apparmor.sh "$(DESTDIR)"
 	if [ -f README.md ]; then install -m 0644 README.md $(I)/share/doc/enshu; fi
 
 # ------------------------------------------------------------------------------------------------ numbers

@@ -1,5 +1,4 @@
-/* What the embedded libvirt and image builds stand on: namespaces, ids, tun, AppArmor,
- * tools. */
+/* What the embedded libvirt and image builds stand on: namespaces, ids, tun, tools. */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -146,27 +145,6 @@ void check_iptables(const struct es_doctor_host *host, struct es_doctor_finding 
     else
         found(finding, ES_DOCTOR_FAIL, "as root: apt-get install iptables",
               "iptables is not installed; libvirt calls it for its networks");
-}
-
-void check_apparmor(const struct es_doctor_host *host, struct es_doctor_finding *finding)
-{
-    char text[16], profiles[65536];
-    look_read(host, "/sys/module/apparmor/parameters/enabled", text, sizeof text);
-    if (text[0] != 'Y') {
-        found(finding, ES_DOCTOR_OK, NULL, "not in force");
-        return;
-    }
-    look_read(host, "/sys/kernel/security/apparmor/profiles", profiles, sizeof profiles);
-    bool confines = strstr(profiles, "libvirtd (enforce)") != NULL;
-    if (confines && host->uri == NULL)
-        found(finding, ES_DOCTOR_WARN,
-              "if machines do not start, as root: aa-complain /usr/sbin/libvirtd",
-              "in force, and its profile of libvirtd is enforced: the embedded libvirtd "
-              "may "
-              "be denied its folders");
-    else
-        found(finding, ES_DOCTOR_OK, NULL, "in force%s",
-              profiles[0] == '\0' ? " (only root sees its profiles)" : "");
 }
 
 void check_image_tools(const struct es_doctor_host *host,

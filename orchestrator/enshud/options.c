@@ -54,7 +54,8 @@ int options_read(struct options *options, int argc, char **argv, struct es_err *
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+    opterr = 0; /* one line, ours */
+    for (int c; (c = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
         const char **value = c == 's'   ? &options->state
                              : c == 'u' ? &options->uri
                              : c == 'a' ? &options->accel
@@ -69,7 +70,9 @@ int options_read(struct options *options, int argc, char **argv, struct es_err *
         else if (c == 'v')
             options->version = true;
         else
-            return es_err_set(err, ES_EINVAL, "see: enshud --help");
+            return es_err_set(err, ES_EINVAL, "%.60s %s; see: enshud --help",
+                              argv[optind - 1],
+                              c == ':' ? "needs a value" : "is no option");
     }
     if (optind < argc)
         return es_err_set(err, ES_EINVAL, "unexpected \"%.60s\"; see: enshud --help",

@@ -202,6 +202,11 @@ START_TEST(what_keeps_it_from_starting_is_one_line_and_a_code)
     ck_assert_int_eq(core_refused(gone), 69);
     const char *const accel[] = {"--accel", "fast", NULL};
     ck_assert_int_eq(core_refused(accel), 64);
+    const char *const slip[] = {"--sate", "/x", NULL};
+    ck_assert_int_eq(core_refused(slip), 64);
+    const char *const bare[] = {"--state", NULL};
+    ck_assert_int_eq(core_refused(bare), 64);
+    ck_assert_ptr_nonnull(strstr(said, "--state needs a value"));
     const char *const word[] = {"start", NULL};
     ck_assert_int_eq(core_refused(word), 64);
     const char *const folder[] = {"--state", "/proc/none/state", "--uri", uri, NULL};

@@ -224,6 +224,45 @@ START_TEST(what_the_embedded_libvirt_needs)
 }
 END_TEST
 
+#define ARMOR "/etc/apparmor.d/"
+#define LOCAL ARMOR "local/abstractions/libvirt-qemu"
+
+/* The rules as they are installed, taken in the way libvirt's profile does. */
+START_TEST(apparmor_has_a_rule_for_moulds)
+{
+    char rule[400], path[512], rules[2048] = "";
+    host.uri = "qemu:///system?socket=/run/libvirt/libvirt-sock";
+    put("/sys/module/apparmor/parameters/enabled", "Y\n", 0644);
+    expect("apparmor", ES_DOCTOR_OK, "only root sees", "");
+    put(ARMOR "usr.sbin.libvirtd", "profile libvirtd {}\n", 0644);
+    expect("apparmor", ES_DOCTOR_WARN, "memory of moulds", LOCAL);
+    snprintf(rule, sizeof rule, "  %s/moulds/** rwk,\n", state);
+    put(LOCAL, rule, 0644);
+    expect("apparmor", ES_DOCTOR_OK, "may open", "");
+    snprintf(rule, sizeof rule, "# %s/moulds/** rwk,\n%s/moulds/** r,\n", state, state);
+    put(LOCAL, rule, 0644);
+    expect("apparmor", ES_DOCTOR_WARN, "would be denied", state);
+    snprintf(path, sizeof path, "%s/orchestrator/enshud/apparmor", getenv("ENSHU_TOP"));
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    rules[fread(rules, 1, sizeof rules - 1, file)] = '\0';
+    fclose(file);
+    put(ARMOR "local/enshu-qemu", rules, 0644);
+    host.state_dir = "/home/mori/.local/state/enshu";
+    expect("apparmor", ES_DOCTOR_WARN, "would be denied", "/home/mori");
+    put(LOCAL, "# of the site\ninclude if exists <local/enshu-qemu>\n", 0644);
+    expect("apparmor", ES_DOCTOR_OK, "may open", "");
+    host.state_dir = "/root/.local/state/enshu";
+    expect("apparmor", ES_DOCTOR_OK, "may open", "");
+    host.state_dir = "/var/lib/enshu";
+    expect("apparmor", ES_DOCTOR_OK, "may open", "");
+    host.state_dir = "/home/mori/deeper/.local/state/enshu";
+    expect("apparmor", ES_DOCTOR_WARN, "would be denied", "deeper");
+    put("/sys/kernel/security/apparmor/profiles", "libvirtd (complain)\n", 0644);
+    expect("apparmor", ES_DOCTOR_OK, "not confined", "");
+}
+END_TEST
+
 START_TEST(subordinate_ids_are_counted)
 {
     put("/etc/subuid", "other:1:99999\n", 0644);
@@ -289,6 +328,7 @@ Suite *doctor_suite(void)
     tcase_add_test(tc, kvm_names_whose_rights_are_missing);
     tcase_add_test(tc, the_probe_guests_verdict_is_told);
     tcase_add_test(tc, what_the_embedded_libvirt_needs);
+    tcase_add_test(tc, apparmor_has_a_rule_for_moulds);
     tcase_add_test(tc, subordinate_ids_are_counted);
     tcase_add_test(tc, another_libvirt_needs_its_socket);
     tcase_add_test(tc, the_state_folder_must_fit_its_sockets);
