@@ -39,8 +39,8 @@ FNR == 1 {
     }
     if (!agent && !(room in rank)) say("room \"" room "\" has no rank in tests/lint/deps.sh")
 }
-/^[ \t]*#[ \t]*include[ \t]*"/ {
-    split($0, quoted, "\""); name = quoted[2]
+/^[ \t]*#[ \t]*include[ \t]*("|<enshu\/)/ {
+    split($0, quoted, /[<>"]/); name = quoted[2]
     if (FILENAME ~ /^agents\/agent\// && name ~ /^\.\.\/probe\/[^\/]*$/) next
     if (name ~ /(^|\/)\.\.(\/|$)/) say("\"" name "\" reaches into another folder")
     if (name !~ /^enshu\//) {

@@ -15,10 +15,15 @@ BEGIN {
     for (i = 1; i <= n; i++) product[w[i]] = 1
     n = split("malloc calloc realloc strdup strndup asprintf vasprintf reallocarray", w, " ")
     for (i = 1; i <= n; i++) memory[w[i]] = 1
-    n = split("sleep usleep nanosleep clock_nanosleep", w, " "); for (i = 1; i <= n; i++) pause[w[i]] = 1
+    n = split("sleep usleep nanosleep clock_nanosleep uv_sleep", w, " "); for (i = 1; i <= n; i++) pause[w[i]] = 1
+    # L1 and L2 take time and chance as arguments.
+    n = split("time clock clock_gettime gettimeofday localtime localtime_r gmtime getenv getrandom randombytes_buf " \
+        "randombytes_random randombytes_uniform uv_random uv_now uv_hrtime fork socket connect pthread_create", w, " ")
+    for (i = 1; i <= n; i++) world[w[i]] = 1
 }
 function say(text) { printf "%s:%d: banned: %s\n", FILENAME, FNR, text; bad = 1 }
-FNR == 1 { inside = 0; test = FILENAME ~ /^tests\//; bench = FILENAME ~ /^tests\/bench\//; heap = FILENAME == "orchestrator/common/mem.c" }
+FNR == 1 { inside = 0; test = FILENAME ~ /^tests\//; bench = FILENAME ~ /^tests\/bench\//; heap = FILENAME == "orchestrator/common/mem.c"
+    pure = FILENAME ~ /^orchestrator\/(wire|yaml|clock|scenario|plan|score)\// }
 {
     raw = $0; code = ""; line = $0
     while (line != "") {
@@ -42,6 +47,7 @@ FNR == 1 { inside = 0; test = FILENAME ~ /^tests\//; bench = FILENAME ~ /^tests\
         if (!test && !heap && name in memory) say(name "(): memory comes from common/mem.h")
         if (!test && !heap && name == "free" && raw !~ /\/\* from [A-Za-z0-9_]+ \*\//)
             say("free(): es_free, or say whose memory it is: free(x); /* from getline */")
+        if (pure && name in world) say(name "(): a pure room takes time, chance and the world outside as arguments")
         if (test && !bench && name in pause) say(name "(): a test waits for an event, with a limit")
     }
 }
