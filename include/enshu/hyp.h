@@ -30,6 +30,7 @@ enum es_hyp_event {
     ES_HYP_REBOOTED,
     ES_HYP_SUSPENDED,
     ES_HYP_RESUMED,
+    ES_HYP_PRESSED, /* memory is short on the host: ask for its usage; machine is NULL */
     ES_HYP_CONNECTED, /* the connection is up (again): reconcile; machine is NULL */
     ES_HYP_LOST       /* the connection is down; machine is NULL */
 };
@@ -39,6 +40,7 @@ struct es_hyp_config {
     const char *uri;
     const char *accel; /* "kvm" or "tcg" */
     int connections;   /* 0: ES_HYP_CONNECTIONS */
+    const char *proc;  /* tests: a folder in the place of /proc */
     void (*on_event)(void *ctx, const char *machine, enum es_hyp_event event,
                      const char *detail);
     void *ctx;
@@ -62,6 +64,40 @@ int es_hyp_info(struct es_hyp *hyp,
                 void (*on_info)(void *ctx, int status, const struct es_hyp_info *info,
                                 const struct es_err *err),
                 void *ctx);
+
+/* How much of the last ten seconds some, and all, of the host's tasks stood still for want
+ * of something (pressure stall information), in hundredths of a per cent; -1: not told. */
+struct es_hyp_pressure {
+    int some, full;
+};
+struct es_hyp_used {
+    char name[ES_PLAN_NAME_MAX];
+    int64_t private_bytes; /* that are its alone, swapped out or not: what it wrote of a
+                              mould's memory, or all of its own, and QEMU's */
+};
+struct es_hyp_usage {
+    struct es_plan_host host; /* disk left to 0 */
+    struct es_hyp_pressure memory, cpu, io;
+    const struct es_hyp_used
+        *machines; /* that run here; borrows until on_usage returns */
+    size_t machine_count;
+};
+/* Read from the host's /proc, so of a local hypervisor only: else ES_ENOTSUP. */
+int es_hyp_usage(struct es_hyp *hyp,
+                 void (*on_usage)(void *ctx, int status, const struct es_hyp_usage *usage,
+                                  const struct es_err *err),
+                 void *ctx);
+
+/* CPU shares: machines of one group share what one group gets, however many they are.
+ * Needs a cgroup (version 2) with the cpu controller that was delegated to this process;
+ * ES_ENOTSUP says what is missing. Groups that end up empty are removed. Repeated for the
+ * same machines it changes nothing. */
+struct es_hyp_share {
+    char name[ES_PLAN_NAME_MAX];
+    char group[ES_PLAN_NAME_MAX];
+};
+int es_hyp_share(struct es_hyp *hyp, const struct es_hyp_share *shares, size_t count,
+                 es_hyp_done done, void *ctx);
 
 /* A storage pool of the range: a folder for disks, made when it is missing. It must hold
  * nothing else: taking the range down removes every file in it (the folder stays). */

@@ -15,8 +15,10 @@
 #define ES_PLAN_TEAMS_MAX    1000
 #define ES_PLAN_MACHINES_MAX 20000
 #define ES_PLAN_NAME_MAX     96
-/* What QEMU itself takes beside a machine's memory. */
-#define ES_PLAN_QEMU_BYTES (64LL << 20)
+/* What QEMU itself takes beside its guest's memory; without KVM half of it is the cache of
+ * translated code, which is bounded to that. */
+#define ES_PLAN_TB_CACHE_BYTES (32LL << 20)
+#define ES_PLAN_QEMU_BYTES     ((32LL << 20) + ES_PLAN_TB_CACHE_BYTES)
 /* An overlay holds what its machine writes: a plan counts 1/4 of the disk's size. */
 #define ES_PLAN_OVERLAY_SHARE 4
 
@@ -75,17 +77,37 @@ int es_plan_machine_of(const struct es_plan *plan, int team, int node); /* -1: n
 uint32_t es_plan_address(const struct es_plan *plan, int team, int node, int network);
 
 struct es_plan_host {                 /* what a host has to give */
-    int64_t memory_bytes, disk_bytes; /* 0: not known, does not bind */
+    int64_t memory_bytes, disk_bytes; /* free now; 0: not known, does not bind */
     int64_t cpus;
+    int64_t total_bytes, swap_bytes; /* memory in all, free swap; 0: not known, none */
 };
-/* ES_ECAPACITY with the numbers when the plan cannot fit. Memory and disk bind (a reserve
- * of 512 MiB and 1 GiB is kept); CPUs are shared and only reported. */
+/* Memory that stays free for machines that grow: a sixteenth of the host's, at least
+ * 512 MiB; free swap stands in for up to half of it. */
+int64_t es_plan_reserve(const struct es_plan_host *host);
+/* What a machine is expected to take: booted, all of its guest's memory and QEMU's share;
+ * forked, what forks of its node were measured to keep for themselves, and room to grow, or
+ * an estimate when nobody measured (0). Never more than booted. */
+int64_t es_plan_cost(int64_t guest_bytes, bool forked, int64_t measured_bytes);
+
+struct es_plan_need {                /* of memory, while the teams run */
+    int64_t guest_bytes, qemu_bytes; /* as configured */
+    int64_t forked_bytes;            /* when the teams' machines are forked */
+    size_t measured, estimated;      /* forks whose cost was measured, was not */
+};
+/* `measured`: private bytes of a fork, by node (0: not measured); NULL: none was. */
+void es_plan_need(const struct es_plan *plan, const int64_t *measured,
+                  struct es_plan_need *ret_need);
+/* ES_ECAPACITY with the numbers when the plan cannot fit: as configured, or (`forked` not
+ * NULL) as forks. Memory and disk bind, less a reserve (of disk 1 GiB); CPUs are shared and
+ * only reported. */
 int es_plan_fits(const struct es_plan *plan, const struct es_plan_host *host,
-                 struct es_err *err);
-json_t *es_plan_json(const struct es_plan *plan, const struct es_plan_host *host_or_null);
-int es_plan_dot(const struct es_plan *plan, struct es_buf *out);
+                 const struct es_plan_need *forked, struct es_err *err);
+/* Both also tell the need as forks unless it is NULL. */
+json_t *es_plan_json(const struct es_plan *plan, const struct es_plan_host *host_or_null,
+                     const struct es_plan_need *forked);
 int es_plan_text(const struct es_plan *plan, const struct es_plan_host *host_or_null,
-                 struct es_buf *out);
+                 const struct es_plan_need *forked, struct es_buf *out);
+int es_plan_dot(const struct es_plan *plan, struct es_buf *out);
 
 /* "es-RANGE-t01-REST" (without the team for -1); the parts must be names of the language. */
 const char *es_plan_name(char ret_name[ES_PLAN_NAME_MAX], const char *range, int team,

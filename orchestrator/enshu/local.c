@@ -182,7 +182,7 @@ static int show_plan(struct cli *cli, const struct es_plan *plan, struct es_err 
     look_at_host(&host);
     int rc = 0;
     if (cli->json) {
-        json_t *json = es_plan_json(plan, &host);
+        json_t *json = es_plan_json(plan, &host, NULL);
         if (json == NULL)
             return es_err_nomem(err);
         out_json(json);
@@ -190,14 +190,14 @@ static int show_plan(struct cli *cli, const struct es_plan *plan, struct es_err 
     } else {
         es_buf_init(&text, OUTPUT_MAX);
         bool dot = cli->opt[OPT_dot] != NULL;
-        rc = dot ? es_plan_dot(plan, &text) : es_plan_text(plan, &host, &text);
+        rc = dot ? es_plan_dot(plan, &text) : es_plan_text(plan, &host, NULL, &text);
         if (rc == 0)
             fwrite(es_buf_str(&text), 1, text.len, stdout);
         else
             es_err_nomem(err);
         es_buf_finish(&text);
     }
-    return rc != 0 ? rc : es_plan_fits(plan, &host, err);
+    return rc != 0 ? rc : es_plan_fits(plan, &host, NULL, err);
 }
 
 int run_plan(struct cli *cli, struct es_err *err)

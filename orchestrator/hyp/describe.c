@@ -12,8 +12,7 @@
 #include "enshu/common/str.h"
 #include "xml.h"
 
-#define TB_CACHE_MIB "32"
-#define QEMU_NS      "http://libvirt.org/schemas/domain/qemu/1.0"
+#define QEMU_NS "http://libvirt.org/schemas/domain/qemu/1.0"
 /* The name of the memory block, equal in a mould and its forks. */
 #define MEMORY_ID "enshu-ram"
 
@@ -87,6 +86,7 @@ static void write_boot(struct es_xml *x, const struct es_hyp_machine *spec, bool
 /* TCG has no host CPU to pass on: a fixed model that it emulates whole. */
 static void write_cpu(struct es_xml *x, bool kvm)
 {
+    char number[24];
     es_xml_open(x, "features");
     es_xml_element(x, "acpi", NULL);
     es_xml_element(x, "apic", NULL);
@@ -94,7 +94,8 @@ static void write_cpu(struct es_xml *x, bool kvm)
         es_xml_open(x, "tcg");
         es_xml_open(x, "tb-cache");
         es_xml_attr(x, "unit", "MiB");
-        es_xml_text(x, TB_CACHE_MIB);
+        snprintf(number, sizeof number, "%lld", ES_PLAN_TB_CACHE_BYTES >> 20);
+        es_xml_text(x, number);
         es_xml_close(x);
         es_xml_close(x);
     }

@@ -241,10 +241,9 @@ static bool at_least(const char *version, unsigned major, unsigned minor)
 bool es_hyp_can_fork(const struct es_hyp *hyp, const struct es_hyp_info *info, char *why,
                      size_t size)
 {
-    bool local = strstr(hyp->uri, "://") != NULL && strstr(hyp->uri, ":///") != NULL;
     if (hyp->is_test || strcmp(info->hypervisor, "QEMU") != 0)
         es_str_printf(why, size, "the hypervisor is not QEMU");
-    else if (!local)
+    else if (!es_hyp_is_local(hyp))
         es_str_printf(why, size, "%s is not a local socket", hyp->uri);
     else if (!at_least(info->libvirt_version, 8, 2))
         es_str_printf(why, size, "libvirt is %s, 8.2 passes descriptors to QEMU",

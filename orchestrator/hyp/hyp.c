@@ -22,8 +22,9 @@
 
 const char *es_hyp_event_name(enum es_hyp_event event)
 {
-    static const char *const names[] = {"started",   "stopped", "crashed",   "rebooted",
-                                        "suspended", "resumed", "connected", "lost"};
+    static const char *const names[] = {"started",  "stopped",   "crashed",
+                                        "rebooted", "suspended", "resumed",
+                                        "pressed",  "connected", "lost"};
     ES_ASSERT((size_t)event < ES_COUNT(names));
     return names[event];
 }
@@ -350,12 +351,13 @@ static void destroy(struct es_hyp *hyp)
     uv_cond_destroy(&hyp->wake);
     es_free(hyp->uri);
     es_free(hyp->accel);
+    es_free(hyp->proc);
     es_free(hyp);
     if (on_closed != NULL)
         on_closed(ctx);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+void es_hyp_handle_closed(uv_handle_t *handle)
 {
     struct es_hyp *hyp = handle->data;
     if (--hyp->open_handles == 0)
@@ -365,9 +367,10 @@ static void on_handle_closed(uv_handle_t *handle)
 static void on_events_released(struct es_hyp_event_release *release)
 {
     struct es_hyp *hyp = ES_CONTAINER(release, struct es_hyp, release);
-    uv_close((uv_handle_t *)&hyp->async, on_handle_closed);
-    uv_close((uv_handle_t *)&hyp->backoff, on_handle_closed);
-    uv_close((uv_handle_t *)&hyp->audit, on_handle_closed);
+    uv_close((uv_handle_t *)&hyp->async, es_hyp_handle_closed);
+    uv_close((uv_handle_t *)&hyp->backoff, es_hyp_handle_closed);
+    uv_close((uv_handle_t *)&hyp->audit, es_hyp_handle_closed);
+    es_hyp_pressure_close(hyp);
 }
 
 void es_hyp_maybe_closed(struct es_hyp *hyp)
@@ -453,6 +456,7 @@ static int init_handles(struct es_hyp *hyp, struct es_err *err)
     hyp->async.data = hyp->backoff.data = hyp->audit.data = hyp;
     hyp->open_handles = 3;
     hyp->handles_open = true;
+    es_hyp_pressure_open(hyp);
     return 0;
 }
 
@@ -472,6 +476,8 @@ int es_hyp_open(uv_loop_t *loop, const struct es_hyp_config *config, es_hyp_done
     hyp->loop = loop;
     hyp->uri = es_strdup(config->uri);
     hyp->accel = es_strdup(config->accel);
+    hyp->proc = es_strdup(config->proc != NULL ? config->proc : "/proc");
+    hyp->has_proc = config->proc != NULL;
     hyp->on_event = config->on_event;
     hyp->ctx = config->ctx;
     hyp->on_open = on_open;
@@ -485,7 +491,9 @@ int es_hyp_open(uv_loop_t *loop, const struct es_hyp_config *config, es_hyp_done
     uv_mutex_init(&hyp->lock);
     uv_cond_init(&hyp->wake);
     virSetErrorFunc(NULL, on_libvirt_error);
-    int rc = hyp->uri == NULL || hyp->accel == NULL ? es_err_nomem(err) : 0;
+    int rc = hyp->uri == NULL || hyp->accel == NULL || hyp->proc == NULL
+                 ? es_err_nomem(err)
+                 : 0;
     if (rc == 0)
         rc = init_handles(hyp, err);
     if (rc != 0) {

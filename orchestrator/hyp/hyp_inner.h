@@ -80,6 +80,11 @@ struct es_hyp {
     struct es_hyp_objects *known; /* audit.c; NULL: not looking */
     size_t audits;
 
+    char *proc;
+    bool has_proc;     /* a test's, so used with the test driver too */
+    uv_poll_t pressed; /* pressure.c */
+    int pressed_fd;    /* -1: the kernel does not tell */
+
     bool is_test; /* libvirt's test driver: no channels, one shared connection */
     uv_mutex_t lock;
     uv_cond_t wake;
@@ -121,6 +126,12 @@ void es_hyp_stops_cancel(struct es_hyp *hyp);
 void es_hyp_audit_begin(struct es_hyp *hyp);
 void es_hyp_audit_notice(struct es_hyp *hyp, const char *machine);
 void es_hyp_audit_end(struct es_hyp *hyp);
+/* [loop] pressure.c: watches the host's memory; a handle of ours from then on. */
+void es_hyp_pressure_open(struct es_hyp *hyp);
+void es_hyp_pressure_close(struct es_hyp *hyp);
+void es_hyp_handle_closed(uv_handle_t *handle); /* one of ours: the last one frees */
+/* Whether machines run on this host, as processes that can be looked at. */
+bool es_hyp_is_local(const struct es_hyp *hyp);
 /* Ends every console with this reason. */
 void es_hyp_consoles_cancel(struct es_hyp *hyp, int code, const char *why);
 /* [loop] Something that kept the handle from closing is gone. */

@@ -1,4 +1,4 @@
-/* A plan for people and programs: whether it fits, JSON, Graphviz, a table. */
+/* A plan for people and programs: JSON, Graphviz, a table. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -6,35 +6,11 @@
 #include "plan_inner.h"
 
 #define MIB                 (1LL << 20)
-#define RESERVE_MEMORY      (512 * MIB)
-#define RESERVE_DISK        (1024 * MIB)
 #define TEXT_MACHINES_SHOWN 64
 
 static long long mib(int64_t bytes)
 {
     return (long long)((bytes + MIB - 1) / MIB);
-}
-
-int es_plan_fits(const struct es_plan *plan, const struct es_plan_host *host,
-                 struct es_err *err)
-{
-    if (host->memory_bytes != 0 &&
-        plan->memory_bytes > host->memory_bytes - RESERVE_MEMORY)
-        return es_err_set(
-            err, ES_ECAPACITY,
-            "range %s needs %lld MiB of memory and the host has %lld MiB free, "
-            "of which %lld MiB stay in reserve; use fewer teams or smaller "
-            "machines",
-            plan->range, mib(plan->memory_bytes), mib(host->memory_bytes),
-            mib(RESERVE_MEMORY));
-    if (host->disk_bytes != 0 && plan->disk_bytes > host->disk_bytes - RESERVE_DISK)
-        return es_err_set(
-            err, ES_ECAPACITY,
-            "range %s needs %lld MiB of disk and %lld MiB are free, of which "
-            "%lld MiB stay in reserve; free some, use fewer teams or smaller "
-            "disks",
-            plan->range, mib(plan->disk_bytes), mib(host->disk_bytes), mib(RESERVE_DISK));
-    return 0;
 }
 
 /* ------------------------------------------------------------------ JSON */
@@ -99,16 +75,37 @@ static json_t *capacity_json(int64_t memory, int64_t disk, int64_t cpus)
                      (json_int_t)disk, "cpus", (json_int_t)cpus);
 }
 
-static json_t *host_json(const struct es_plan *plan, const struct es_plan_host *host)
+static json_t *host_json(const struct es_plan *plan, const struct es_plan_host *host,
+                         const struct es_plan_need *forked)
 {
     struct es_err why = {0};
-    bool fits = es_plan_fits(plan, host, &why) == 0;
-    return json_pack("{s:o, s:b, s:s?}", "has",
+    bool fits = es_plan_fits(plan, host, forked, &why) == 0;
+    return json_pack("{s:o, s:I, s:b, s:s?}", "has",
                      capacity_json(host->memory_bytes, host->disk_bytes, host->cpus),
-                     "fits", fits, "why", fits ? NULL : why.msg);
+                     "reserve_bytes", (json_int_t)es_plan_reserve(host), "fits", fits,
+                     "why", fits ? NULL : why.msg);
 }
 
-json_t *es_plan_json(const struct es_plan *plan, const struct es_plan_host *host)
+/* Guests and QEMU apart. */
+static json_t *needs_json(const struct es_plan *plan)
+{
+    struct es_plan_need need;
+    json_t *json = capacity_json(plan->memory_bytes, plan->disk_bytes, plan->cpus);
+    es_plan_need(plan, NULL, &need);
+    json_object_set_new(json, "guest_bytes", json_integer(need.guest_bytes));
+    json_object_set_new(json, "qemu_bytes", json_integer(need.qemu_bytes));
+    return json;
+}
+
+static json_t *forked_json(const struct es_plan_need *forked)
+{
+    return json_pack("{s:I, s:I, s:I}", "memory_bytes", (json_int_t)forked->forked_bytes,
+                     "measured", (json_int_t)forked->measured, "estimated",
+                     (json_int_t)forked->estimated);
+}
+
+json_t *es_plan_json(const struct es_plan *plan, const struct es_plan_host *host,
+                     const struct es_plan_need *forked)
 {
     json_t *networks = json_array(), *machines = json_array();
     for (size_t i = 0; i < plan->network_count; i++)
@@ -118,10 +115,11 @@ json_t *es_plan_json(const struct es_plan *plan, const struct es_plan_host *host
     json_t *json =
         json_pack("{s:s, s:s, s:i, s:o, s:o, s:o}", "range", plan->range, "scenario",
                   plan->scenario->name, "teams", plan->team_count, "needs",
-                  capacity_json(plan->memory_bytes, plan->disk_bytes, plan->cpus),
-                  "networks", networks, "machines", machines);
+                  needs_json(plan), "networks", networks, "machines", machines);
+    if (json != NULL && forked != NULL)
+        json_object_set_new(json, "forked", forked_json(forked));
     if (json != NULL && host != NULL)
-        json_object_set_new(json, "host", host_json(plan, host));
+        json_object_set_new(json, "host", host_json(plan, host, forked));
     return json;
 }
 
@@ -207,14 +205,32 @@ static void text_machine(const struct es_plan *plan,
     es_buf_putc(out, '\n');
 }
 
+static void text_memory(const struct es_plan *plan, const struct es_plan_host *host,
+                        const struct es_plan_need *forked, struct es_buf *out)
+{
+    struct es_plan_need need;
+    char there[32] = "";
+    es_plan_need(plan, NULL, &need);
+    if (host != NULL && host->memory_bytes != 0)
+        es_str_printf(there, sizeof there, "%10lld", mib(host->memory_bytes));
+    es_buf_printf(out, "  memory MiB %9lld %10s  guests %lld, QEMU %lld%s\n",
+                  mib(plan->memory_bytes), forked == NULL ? there : "",
+                  mib(need.guest_bytes), mib(need.qemu_bytes),
+                  forked != NULL ? ", if booted" : "");
+    if (forked != NULL)
+        es_buf_printf(
+            out, "  as forks   %9lld %10s  %zu machines measured, %zu estimated\n",
+            mib(forked->forked_bytes), there, forked->measured, forked->estimated);
+    if (there[0] != '\0')
+        es_buf_printf(out, "  reserve    %9lld\n", mib(es_plan_reserve(host)));
+}
+
 static void text_capacity(const struct es_plan *plan, const struct es_plan_host *host,
-                          struct es_buf *out)
+                          const struct es_plan_need *forked, struct es_buf *out)
 {
     es_buf_printf(out, "\ncapacity        needed      there\n");
-    es_buf_printf(out, "  memory MiB %9lld ", mib(plan->memory_bytes));
-    if (host != NULL && host->memory_bytes != 0)
-        es_buf_printf(out, "%10lld", mib(host->memory_bytes));
-    es_buf_printf(out, "\n  disk MiB   %9lld ", mib(plan->disk_bytes));
+    text_memory(plan, host, forked, out);
+    es_buf_printf(out, "  disk MiB   %9lld ", mib(plan->disk_bytes));
     if (host != NULL && host->disk_bytes != 0)
         es_buf_printf(out, "%10lld", mib(host->disk_bytes));
     es_buf_printf(out, "\n  CPUs       %9" PRId64 " ", plan->cpus);
@@ -225,14 +241,14 @@ static void text_capacity(const struct es_plan *plan, const struct es_plan_host 
     struct es_err why = {0};
     if (host == NULL)
         return;
-    if (es_plan_fits(plan, host, &why) == 0)
+    if (es_plan_fits(plan, host, forked, &why) == 0)
         es_buf_puts(out, "it fits\n");
     else
         es_buf_printf(out, "it does not fit: %s\n", why.msg);
 }
 
 int es_plan_text(const struct es_plan *plan, const struct es_plan_host *host,
-                 struct es_buf *out)
+                 const struct es_plan_need *forked, struct es_buf *out)
 {
     bool all = plan->machine_count <= TEXT_MACHINES_SHOWN;
     char text[16];
@@ -260,6 +276,6 @@ int es_plan_text(const struct es_plan *plan, const struct es_plan_host *host,
             text_machine(plan, &plan->machines[i], out);
     if (!all)
         es_buf_printf(out, "  … and the same for teams 2 to %d\n", plan->team_count);
-    text_capacity(plan, host, out);
+    text_capacity(plan, host, forked, out);
     return es_buf_status(out);
 }

@@ -405,7 +405,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
             running += r->machines[i].plan->memory_bytes;
     host.memory_bytes += running;
     host.disk_bytes = core_disk_free(r->core);
-    if (es_plan_fits(r->plan, &host, &err) != 0) {
+    if (es_plan_fits(r->plan, &host, NULL, &err) != 0) {
         finish(b, err.code, &err);
         return;
     }

@@ -288,16 +288,77 @@ START_TEST(capacity)
     ck_assert_int_eq(plan->cpus, 7);
     struct es_plan_host host = {.memory_bytes = 2752LL << 20, .disk_bytes = 3584LL << 20};
     struct es_err err = {0};
-    ck_assert_int_eq(es_plan_fits(plan, &host, &err), 0);
+    ck_assert_int_eq(es_plan_fits(plan, &host, NULL, &err), 0);
     host.memory_bytes--;
-    ck_assert_int_eq(es_plan_fits(plan, &host, &err), ES_ECAPACITY);
+    ck_assert_int_eq(es_plan_fits(plan, &host, NULL, &err), ES_ECAPACITY);
     ck_assert_ptr_nonnull(strstr(err.msg, "needs 2240 MiB of memory"));
     host.memory_bytes = 0;
-    ck_assert_int_eq(es_plan_fits(plan, &host, &err), 0);
+    ck_assert_int_eq(es_plan_fits(plan, &host, NULL, &err), 0);
     host.disk_bytes--;
-    ck_assert_int_eq(es_plan_fits(plan, &host, &err), ES_ECAPACITY);
+    ck_assert_int_eq(es_plan_fits(plan, &host, NULL, &err), ES_ECAPACITY);
     ck_assert_ptr_nonnull(strstr(err.msg, "MiB of disk"));
     es_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(capacity_of_forks)
+{
+    const int64_t mib = 1LL << 20;
+    struct fixture f;
+    struct es_plan *plan = make(fixture_init(&f), 2, true);
+    struct es_plan_need need;
+    struct es_err err = {0};
+    es_plan_need(plan, NULL, &need);
+    ck_assert_int_eq(need.guest_bytes, 7 * 256 * mib);
+    ck_assert_int_eq(need.qemu_bytes, 7 * 64 * mib);
+    /* six forks by estimate, 64 + 256 / 4 each; the judge is booted */
+    ck_assert_int_eq(need.forked_bytes, 6 * 128 * mib + 320 * mib);
+    ck_assert_uint_eq(need.estimated, 6);
+    const int64_t measured[4] = {
+        [WEB] = 80 * mib, [PC] = 1000 * mib, [JUDGE] = 900 * mib};
+    es_plan_need(plan, measured, &need);
+    /* web 80 x 1.25 + 8; pc no more than booted; the judge is no fork */
+    ck_assert_int_eq(need.forked_bytes, 2 * (108 + 320 + 128) * mib + 320 * mib);
+    ck_assert_uint_eq(need.measured, 4);
+    ck_assert_uint_eq(need.estimated, 2);
+    struct es_plan_host host = {.memory_bytes = need.forked_bytes + 512 * mib};
+    ck_assert_int_eq(es_plan_fits(plan, &host, &need, &err), 0);
+    ck_assert_int_eq(es_plan_fits(plan, &host, NULL, &err), ES_ECAPACITY);
+    host.memory_bytes--;
+    ck_assert_int_eq(es_plan_fits(plan, &host, &need, &err), ES_ECAPACITY);
+    ck_assert_ptr_nonnull(strstr(err.msg, "4 machines measured, 2 estimated"));
+    ck_assert_ptr_nonnull(strstr(err.msg, "2240 MiB if booted"));
+    es_plan_destroy(plan);
+}
+END_TEST
+
+START_TEST(the_reserve)
+{
+    const int64_t gib = 1LL << 30;
+    struct es_plan_host host = {0};
+    ck_assert_int_eq(es_plan_reserve(&host), gib / 2);
+    host.total_bytes = 32 * gib;
+    ck_assert_int_eq(es_plan_reserve(&host), 2 * gib);
+    host.swap_bytes = gib / 4; /* swap stands in for some of it, */
+    ck_assert_int_eq(es_plan_reserve(&host), 2 * gib - gib / 4);
+    host.swap_bytes = 100 * gib; /* never for all */
+    ck_assert_int_eq(es_plan_reserve(&host), gib);
+}
+END_TEST
+
+/* However it was measured, a fork is never counted as more than a booted machine, nor as
+ * less than it was seen to take as long as that is not more than one. */
+START_TEST(costs_are_bounded)
+{
+    for (int64_t guest = 0; guest <= 1LL << 34; guest = guest * 2 + 4096)
+        for (int64_t measured = 0; measured <= 1LL << 36;
+             measured = measured * 2 + 4096) {
+            int64_t booted = es_plan_cost(guest, false, measured);
+            int64_t forked = es_plan_cost(guest, true, measured);
+            ck_assert_int_eq(booted, guest + ES_PLAN_QEMU_BYTES);
+            ck_assert_int_le(forked, booted);
+            ck_assert_int_ge(forked, measured < booted ? measured : booted);
+        }
 }
 END_TEST
 
@@ -306,7 +367,7 @@ START_TEST(shown_three_ways)
     struct fixture f;
     struct es_plan *plan = make(fixture_init(&f), 2, true);
     struct es_plan_host host = {.memory_bytes = 1LL << 30, .cpus = 2};
-    json_t *json = es_plan_json(plan, &host);
+    json_t *json = es_plan_json(plan, &host, NULL);
     ck_assert_ptr_nonnull(json);
     ck_assert_uint_eq(json_array_size(json_object_get(json, "machines")), 10);
     ck_assert(json_is_false(json_object_get(json_object_get(json, "host"), "fits")));
@@ -323,10 +384,21 @@ START_TEST(shown_three_ways)
                                  "\"n:es-may12-game\" "
                                  "[label=\"10.60.2.2\", style=dashed];"));
     es_buf_clear(&out);
-    ck_assert_int_eq(es_plan_text(plan, &host, &out), 0);
+    ck_assert_int_eq(es_plan_text(plan, &host, NULL, &out), 0);
     ck_assert_ptr_nonnull(
         strstr(es_buf_str(&out), "office=10.20.0.10/24 game=10.60.1.2/16"));
     ck_assert_ptr_nonnull(strstr(es_buf_str(&out), "it does not fit: range may12 needs"));
+    struct es_plan_need need;
+    es_plan_need(plan, NULL, &need);
+    es_buf_clear(&out);
+    ck_assert_int_eq(es_plan_text(plan, &host, &need, &out), 0);
+    ck_assert_ptr_nonnull(strstr(es_buf_str(&out), "guests 1792, QEMU 448, if booted"));
+    ck_assert_ptr_nonnull(strstr(es_buf_str(&out), "0 machines measured, 6 estimated"));
+    json = es_plan_json(plan, &host, &need);
+    ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(json, "forked"),
+                                                        "memory_bytes")),
+                     need.forked_bytes);
+    json_decref(json);
     es_buf_finish(&out);
     es_plan_destroy(plan);
 }
@@ -366,6 +438,9 @@ Suite *plan_suite(void)
     tcase_add_test(tc, a_loaded_scenario);
     tcase_add_test(tc, refuses_what_has_no_place);
     tcase_add_test(tc, capacity);
+    tcase_add_test(tc, capacity_of_forks);
+    tcase_add_test(tc, the_reserve);
+    tcase_add_test(tc, costs_are_bounded);
     tcase_add_test(tc, shown_three_ways);
     tcase_add_test(tc, every_allocation_may_fail);
     suite_add_tcase(suite, tc);
