@@ -19,6 +19,9 @@ struct es_range_config {
     const char *recipes_dir; /* scenarios/images */
     const char *agent_path;  /* the static agent for seed discs */
     const char *nest_path;   /* enshu-nest */
+    /* Tests only: a folder in the place of /proc; how often the host is looked at. */
+    const char *proc;
+    uint64_t look_ms;
 };
 
 /* Creates and begins to open: on_ready tells when methods can be called (or why not). */
@@ -55,6 +58,9 @@ struct es_reply {
 ES_METHOD_MAP(X)
 #undef X
 
+/* What forks of this scenario's nodes kept of memory for themselves once they had run a
+ * while: {node: bytes}, a new reference; NULL when none was measured. Blocking. [any] */
+json_t *es_range_measured(const char *state_dir, const char *scenario);
 /* $ENSHU_STATE, else $XDG_STATE_HOME/enshu, else ~/.local/state/enshu. [any] */
 int es_range_default_state(char *dst, size_t size, struct es_err *err);
 

@@ -21,8 +21,8 @@ void show_clock(const json_t *clock, char *dst, size_t size)
 }
 
 static const char *const states[] = {
-    "ready", "planned",  "disk",     "queued", "starting", "booting", "personalising",
-    "setup", "checking", "stopping", "failed", "down",     "fault"};
+    "ready", "planned",  "disk",     "queued",    "starting", "booting", "personalising",
+    "setup", "checking", "stopping", "suspended", "failed",   "down",    "fault"};
 
 static void print_machines(const json_t *machines)
 {

@@ -390,6 +390,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
     struct bring *b = ctx;
     struct range *r = b->range;
     struct es_err err = {0};
+    char text[256];
     if (release(b))
         return;
     if (status != 0) {
@@ -397,24 +398,17 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
         return;
     }
     r->core->info = *info;
-    struct es_plan_host host = info->host;
-    int64_t running = 0;
-    for (size_t i = 0; i < r->machine_count;
-         i++) /* what already runs is not needed again */
-        if (machine_state(&r->machines[i]) == M_READY)
-            running += r->machines[i].plan->memory_bytes;
-    host.memory_bytes += running;
-    host.disk_bytes = core_disk_free(r->core);
-    if (es_plan_fits(r->plan, &host, NULL, &err) != 0) {
-        finish(b, err.code, &err);
-        return;
-    }
     choose(r);
     if (r->mode == MODE_FORK && r->no_fork[0] != '\0') {
         es_err_set(&err, ES_ENOTSUP, "machines cannot be forked here: %s", r->no_fork);
         finish(b, err.code, &err);
         return;
     }
+    if (capacity_fits(r, text, sizeof text, &err) != 0) {
+        finish(b, err.code, &err);
+        return;
+    }
+    tell_step(b, "capacity", text);
     begin_images(b);
 }
 

@@ -106,7 +106,8 @@ void es_range_call_status(struct es_range_core *core, const json_t *params,
         if (name == NULL || es_str_eq(r->name, name))
             json_array_append_new(ranges, status_json(r));
     }
-    reply->done(reply, json_pack("{s:o}", "ranges", ranges));
+    reply->done(reply, json_pack("{s:o, s:o}", "ranges", ranges, "capacity",
+                                 capacity_json(core)));
 }
 
 void es_range_call_ledger_export(struct es_range_core *core, const json_t *params,

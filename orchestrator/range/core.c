@@ -82,17 +82,6 @@ static int make_state(struct es_range_core *core, struct es_err *err)
 
 /* ---------------------------------------------------------------- what the hypervisor tells */
 
-static struct machine *find_by_domain(struct es_range_core *core, const char *domain)
-{
-    ES_LIST_EACH (pos, tmp, &core->ranges) {
-        struct range *r = ES_CONTAINER(pos, struct range, link);
-        for (size_t i = 0; i < r->machine_count; i++)
-            if (es_str_eq(r->machines[i].plan->name, domain))
-                return &r->machines[i];
-    }
-    return NULL;
-}
-
 static void on_stray(void *ctx, int status, const struct es_err *err)
 {
     (void)ctx;
@@ -113,6 +102,48 @@ static void go_on(struct es_range_core *core)
     }
 }
 
+enum { LISTED_RUNS = 1, LISTED_PAUSED = 2, LISTED_FORKED = 4 };
+
+/* What the list says of each of our machines. */
+static void note_listed(struct es_range_core *core, const struct es_hyp_object *objects,
+                        size_t count)
+{
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count; i++)
+            r->machines[i].listed = 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct es_hyp_object *object = &objects[i];
+        struct machine *m =
+            object->kind == ES_HYP_MACHINE ? domains_find(core, object->name) : NULL;
+        if (m != NULL)
+            m->listed = (object->running ? LISTED_RUNS : 0U) |
+                        (object->paused ? LISTED_PAUSED : 0U) |
+                        (object->forked ? LISTED_FORKED : 0U);
+    }
+}
+
+static void reconcile(struct machine *m)
+{
+    struct es_range_core *core = m->range->core;
+    bool runs = (m->listed & LISTED_RUNS) != 0;
+    enum machine_state state = machine_state(m);
+    if (runs && state == M_PLANNED && m->mould) /* half set up: begun anew by `up` */
+        hyp_submit(es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
+                   on_stray, core);
+    else if (state == M_PLANNED && m->was_suspended && (m->listed & LISTED_PAUSED) != 0) {
+        m->forked = (m->listed & LISTED_FORKED) != 0;
+        capacity_adopt(m);
+    } else if (runs && state == M_PLANNED) {
+        m->forked = (m->listed & LISTED_FORKED) != 0;
+        machine_adopt(m, m->was_ready);
+    } else if ((!runs && state == M_READY) || (m->listed == 0 && state == M_SUSPENDED))
+        machine_gone(m, true, "it ended while the core or libvirt was away");
+    else if (!runs && state == M_PLANNED && (m->was_ready || m->was_suspended))
+        machine_lost(m);
+}
+
 static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
                     size_t count, const struct es_err *err)
 {
@@ -122,31 +153,11 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
         go_on(core);
         return;
     }
+    note_listed(core, objects, count);
     ES_LIST_EACH (pos, tmp, &core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
-        for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++) {
-            struct machine *m = &r->machines[i];
-            bool runs = false, forked = false;
-            for (size_t k = 0; k < count; k++)
-                if (objects[k].kind == ES_HYP_MACHINE && objects[k].running &&
-                    es_str_eq(objects[k].name, m->plan->name)) {
-                    runs = true;
-                    forked = objects[k].forked;
-                }
-            enum machine_state state = machine_state(m);
-            if (runs && state == M_PLANNED &&
-                m->mould) /* half set up: begun anew by `up` */
-                hyp_submit(
-                    es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
-                    on_stray, core);
-            else if (runs && state == M_PLANNED) {
-                m->forked = forked;
-                machine_adopt(m, m->was_ready);
-            } else if (!runs && state == M_READY)
-                machine_gone(m, true, "it ended while the core or libvirt was away");
-            else if (!runs && state == M_PLANNED && m->was_ready)
-                machine_lost(m);
-        }
+        for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++)
+            reconcile(&r->machines[i]);
     }
     go_on(core);
 }
@@ -194,7 +205,11 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
             look_around(core);
         return;
     }
-    struct machine *m = find_by_domain(core, name);
+    if (event == ES_HYP_PRESSED) {
+        capacity_look(core);
+        return;
+    }
+    struct machine *m = domains_find(core, name);
     if (m == NULL || m->range->phase == R_LEAVING)
         return;
     es_log_debug("%s: %s %s", m->label, es_hyp_event_name(event),
@@ -223,6 +238,7 @@ static void on_hyp_open(void *ctx, int status, const struct es_err *err)
     if (core->closing)
         return;
     core->hyp_up = status == 0;
+    capacity_look(core);
     if (status == 0) {
         range_restore_all(core);
         look_around(core);
@@ -234,6 +250,7 @@ static int open_hyp(struct es_range_core *core, struct es_err *err)
 {
     struct es_hyp_config config = {.uri = core->uri,
                                    .accel = core->accel[0] != '\0' ? core->accel : "tcg",
+                                   .proc = core->proc,
                                    .on_event = core_hyp_event,
                                    .ctx = core};
     return es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, err);
@@ -346,6 +363,8 @@ static int fill(struct es_range_core *core, const struct es_range_config *config
         !es_str_eq(core->accel, "tcg"))
         return es_err_set(err, ES_EINVAL, "the accelerator is kvm or tcg, not %s",
                           core->accel);
+    core->proc = config->proc;
+    core->look_ms = config->look_ms;
     core->accel_forced = config->accel != NULL;
     core->embedded = config->uri == NULL;
     /* The nest keeps a folder in which QEMU's sockets are open to its caller, whoever that is. */
@@ -384,6 +403,11 @@ int es_range_core_create(uv_loop_t *loop, const struct es_range_config *config,
         es_free(core);
         return rc;
     }
+    rc = capacity_open(core, err);
+    if (rc != 0) {
+        es_range_core_close(core, NULL, NULL);
+        return rc;
+    }
     rc = begin_open(core, err);
     if (rc != 0) {
         es_range_core_close(core, NULL, NULL);
@@ -411,6 +435,7 @@ void core_maybe_closed(struct es_range_core *core)
     if (!core->closing_base) {
         core->closing_base = true;
         job_lines_close(core);
+        capacity_close(core);
         if (core->hyp != NULL) {
             core->open_handles++;
             es_hyp_close(core->hyp, on_hyp_closed, core);
@@ -421,6 +446,7 @@ void core_maybe_closed(struct es_range_core *core)
         return;
     void (*on_closed)(void *ctx) = core->on_closed;
     void *ctx = core->closed_ctx;
+    capacity_free(core);
     es_free(core);
     if (on_closed != NULL)
         on_closed(ctx);

@@ -67,6 +67,8 @@ struct es_range_core {
     char uri[PATH_BYTES];
     char channel_dir[PATH_BYTES]; /* where QEMU listens for the agents' links */
     char accel[8];                /* "kvm", "tcg"; "" until found out */
+    const char *proc;             /* tests' own; NULL */
+    uint64_t look_ms;             /* tests' own; 0: capacity.c's */
     bool embedded, accel_forced;
     char boot_id[37];
     struct es_hyp *hyp;
@@ -76,6 +78,7 @@ struct es_range_core {
     size_t range_count;
     int boots; /* machines between start call and hello */
     struct es_list boot_queue;
+    struct capacity *capacity; /* capacity.c */
     struct es_list consoles;
     uv_async_t lines_async;
     uv_mutex_t lines_mutex;
@@ -99,7 +102,7 @@ void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
 
 /* clang-format off */
 #define MACHINE_STATE_MAP(X)                                                                 \
-    X(PLANNED, "planned",      ES_SM_TO(M_DISK) | ES_SM_TO(M_BOOTING) | ES_SM_TO(M_READY) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT)) \
+    X(PLANNED, "planned",      ES_SM_TO(M_DISK) | ES_SM_TO(M_BOOTING) | ES_SM_TO(M_READY) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_SUSPENDED)) \
     X(DISK,    "disk",         ES_SM_TO(M_QUEUED) | ES_SM_TO(M_FAILED))                      \
     X(QUEUED,  "queued",       ES_SM_TO(M_STARTING) | ES_SM_TO(M_FAILED))                    \
     X(STARTING, "starting",    ES_SM_TO(M_BOOTING) | ES_SM_TO(M_FAILED))                     \
@@ -107,7 +110,8 @@ void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
     X(PERSONALISING, "personalising", ES_SM_TO(M_SETUP) | ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(SETUP,   "setup",        ES_SM_TO(M_CHECKING) | ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(CHECKING, "checking",    ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
-    X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING)) \
+    X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING) | ES_SM_TO(M_SUSPENDED)) \
+    X(SUSPENDED, "suspended",  ES_SM_TO(M_READY) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING)) \
     X(FAILED,  "failed",       ES_SM_TO(M_PLANNED))                                          \
     X(DOWN,    "down",         ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
     X(FAULT,   "fault",        ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
@@ -151,9 +155,16 @@ struct machine {
         int64_t hello_us, personalise_us,
             ready_us; /* from each step's begin to its end */
     } took;
-    uint64_t step_ns;    /* began then, uv_hrtime */
-    char epoch[17];      /* of the last hello */
-    char done_epoch[17]; /* personalised in this epoch */
+    uint64_t step_ns;      /* began then, uv_hrtime */
+    int64_t private_bytes; /* of memory, when the host was last looked at; 0: not seen */
+    int looks;             /* how often it was seen ready */
+    bool grouped;          /* has its team's share of the processors */
+    bool pausing;          /* is being suspended or resumed */
+    bool was_suspended;    /* what the ledger says, after a restart */
+    bool clock_stale;      /* it stood still: its guest's clock is to be set */
+    unsigned listed;       /* core.c: what the last list said of it */
+    char epoch[17];        /* of the last hello */
+    char done_epoch[17];   /* personalised in this epoch */
     int64_t next_id;
     struct es_list ops;
     int64_t seq_taken; /* highest that became an event */
@@ -213,7 +224,8 @@ uint32_t machine_identity(
 enum machine_state machine_state(const struct machine *m);
 void machine_personalise(struct machine *m); /* personalise.c */
 bool machine_forwards(
-    const struct machine *m); /* packets: it is some network's gateway */
+    const struct machine *m);              /* packets: it is some network's gateway */
+void machine_set_clock(struct machine *m); /* its guest's, after it stood still */
 /* Asks the agent to make the guest ready to be frozen and continued as forks: timers of
  * the calendar stopped until those are personalised, file systems synced, requests
  * forgotten. Nothing else may be asked of it meanwhile, and nothing after but another
@@ -360,6 +372,10 @@ struct range {
     char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */
     struct machine *machines;
     size_t machine_count;
+    struct machine **by_domain; /* the same, by the name of the domain */
+    int64_t *measured;          /* by node: what a fork keeps for itself; 0: not known */
+    int64_t *measured_kept;     /* the same as figures.c last wrote or read it */
+    unsigned char *roles;       /* by node, of roles.c */
 
     struct es_store *store;
     struct es_score *score;
@@ -615,6 +631,31 @@ int accel_probe(const struct es_image *image, const char *state_dir, char *ret_a
 
 /* The verdict kept from an earlier probe of this host; leaves dst when there is none. */
 void accel_cached(const char *state_dir, char *dst, size_t size);
+
+/* ---- domains.c: machines by the name of their domain */
+int domains_index(struct range *r, struct es_err *err);
+struct machine *domains_find(struct es_range_core *core, const char *name);
+
+/* ---- roles.c: what rests on a node, for who stands still when memory is short */
+enum { ROLE_FIXED = 1, ROLE_OBSERVED = 2 };
+int roles_make(struct range *r, struct es_err *err);
+
+/* ---- figures.c: what forks were measured to keep for themselves, beside their moulds */
+void figures_read(struct range *r);
+void figures_note(struct range *r); /* after each look at the host */
+
+/* ---- capacity.c: the host's memory: who may start, who stands still */
+int capacity_open(struct es_range_core *core, struct es_err *err);
+void capacity_close(struct es_range_core *core);
+void capacity_free(struct es_range_core *core);
+void capacity_look(struct es_range_core *core); /* now, and not at the next turn */
+/* Whether the range can come up on this host; *text tells the numbers. */
+int capacity_fits(struct range *r, char *text, size_t size, struct es_err *err);
+/* Whether the machine may start now; if not, its detail says what it waits for. */
+bool capacity_admits(struct machine *m);
+json_t *capacity_json(const struct es_range_core *core);
+/* A suspended machine that ran before this core did. */
+void capacity_adopt(struct machine *m);
 
 /* ---- reset.c */
 /* Every machine of a team anew; calls back once. */

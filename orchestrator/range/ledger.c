@@ -283,6 +283,7 @@ void range_machine_event(struct machine *m, enum es_machine_event what, const ch
                              .team = m->plan->team,
                              .subject = m->plan->node,
                              .a = what,
+                             .b = machine_state(m) == M_SUSPENDED,
                              .instance = machine_identity(m)};
     char *text = NULL;
     if (cause != NULL) {

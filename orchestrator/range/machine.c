@@ -250,7 +250,8 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
     enum machine_state state = machine_state(m);
     /* In the other states it is the end of a machine that was there before. */
     bool awaited = state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
-                   state == M_CHECKING || state == M_READY || state == M_STOPPING;
+                   state == M_CHECKING || state == M_READY || state == M_STOPPING ||
+                   state == M_SUSPENDED;
     if (m->range->taking_down || m->resetting || !awaited)
         return;
     steps_abort(m);
@@ -263,13 +264,14 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
         machine_settle(m, true, NULL);
         return;
     }
-    if (state != M_READY) {
+    if (state != M_READY && state != M_SUSPENDED) {
         struct es_err err = {0};
         es_err_set(&err, ES_EHYP, "the machine ended: %s", cause);
         machine_fail(m, machine_states[state].name, &err);
         return;
     }
     m->on_timer = NULL;
+    fault |= state == M_SUSPENDED;
     machine_set(m, fault ? M_FAULT : M_DOWN, cause);
     range_machine_event(m, fault ? ES_MEV_FAULT : ES_MEV_DOWN, cause);
 }
@@ -307,6 +309,8 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
         machine_personalise(m);
     } else if (state == M_READY && m->done_epoch[0] == '\0')
         es_str_printf(m->done_epoch, sizeof m->done_epoch, "%s", hello->epoch);
+    if (m->clock_stale && machine_state(m) == M_READY)
+        machine_set_clock(m);
     range_changed(m->range);
 }
 

@@ -123,11 +123,17 @@ static json_t *restart_list(const struct machine *m)
     return list;
 }
 
+static json_int_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static json_t *personalise_args(struct machine *m, struct es_err *err)
 {
     unsigned char random[48], id[16];
     char machine_id[33], purpose[64], gateway[16], dns[16];
-    struct timespec now;
     json_t *accounts = account_list(m, err);
     if (accounts == NULL)
         return NULL;
@@ -136,12 +142,10 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
                   m->instance);
     vars_derive(m->range, purpose, m->plan->team < 0 ? 0 : m->plan->team, id, sizeof id);
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
-    clock_gettime(CLOCK_REALTIME, &now);
-    json_int_t time_us = (json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     json_t *args = json_pack(
         "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "hostname",
         m->node->name, "machine_id", machine_id, "random",
-        es_base64_json(random, sizeof random), "time_us", time_us, "nics", nic_list(m),
+        es_base64_json(random, sizeof random), "time_us", now_us(), "nics", nic_list(m),
         "hosts", host_list(m), "accounts", accounts, "host_keys", key_list(m), "forward",
         (int)machine_forwards(m), "fork", (int)m->forked, "restart", restart_list(m));
     if (args == NULL) {
@@ -386,6 +390,15 @@ void machine_personalise(struct machine *m)
     if (args == NULL || machine_call(m, ES_OP_PERSONALISE, args, PERSONALISE_LIMIT_MS,
                                      4096, on_personalised, NULL, &err) != 0)
         machine_fail(m, "personalise", &err);
+}
+
+void machine_set_clock(struct machine *m)
+{
+    struct es_err err = {0};
+    m->clock_stale = false;
+    if (machine_call(m, ES_OP_PERSONALISE, json_pack("{s:I}", "time_us", now_us()),
+                     PERSONALISE_LIMIT_MS, 4096, NULL, NULL, &err) != 0)
+        es_log_warn("%s: its clock is late: %s", m->label, err.msg);
 }
 
 int machine_quiet(struct machine *m, on_op done, void *arg, struct es_err *err)

@@ -200,7 +200,7 @@ static enum es_outcome host_outcome(const struct range *r, const struct machine 
                                     char *why, size_t size)
 {
     enum machine_state state = m != NULL ? machine_state(m) : M_FAULT;
-    if (m == NULL || state == M_FAULT || state == M_FAILED) {
+    if (m == NULL || state == M_FAULT || state == M_FAILED || state == M_SUSPENDED) {
         es_str_printf(why, size, "the machine failed on our side: %.150s",
                       m != NULL ? m->detail : "it is not there");
         return ES_OUTCOME_FAULT;

@@ -47,8 +47,11 @@ static int fill(struct range *r, struct es_err *err)
     r->team_names = es_calloc((size_t)r->team_count + 1, sizeof *r->team_names);
     r->changed_at = es_calloc((size_t)r->team_count + 1, sizeof *r->changed_at);
     r->machines = es_calloc(r->plan->machine_count, sizeof *r->machines);
+    r->measured = es_calloc(s->nodes_count, sizeof *r->measured);
+    r->measured_kept = es_calloc(s->nodes_count, sizeof *r->measured_kept);
     if (r->images == NULL || r->mould_hash == NULL || r->team_names == NULL ||
-        r->changed_at == NULL || r->machines == NULL)
+        r->changed_at == NULL || r->machines == NULL || r->measured == NULL ||
+        r->measured_kept == NULL)
         return es_err_nomem(err);
     for (int team = 1; team <= r->team_count; team++)
         es_str_printf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
@@ -76,6 +79,10 @@ static void free_range(struct range *r)
     es_free(r->team_names);
     es_free(r->changed_at);
     es_free(r->machines);
+    es_free(r->by_domain);
+    es_free(r->measured);
+    es_free(r->measured_kept);
+    es_free(r->roles);
     es_free(r->pending);
     es_free(r->flying);
     es_free(r->flying_events);
@@ -132,6 +139,11 @@ static int create(struct es_range_core *core, const char *name,
             return rc;
         r->machine_count++;
     }
+    rc = domains_index(r, err);
+    if (rc == 0)
+        rc = roles_make(r, err);
+    if (rc != 0)
+        return rc;
     es_list_push(&core->ranges, &r->link);
     core->range_count++;
     return 0;
@@ -341,6 +353,7 @@ static int restore_event(void *ctx, const struct es_event *event)
     struct machine *m = &r->machines[index];
     m->instance = event->instance & 0x3ff;
     m->was_ready = event->a == ES_MEV_READY;
+    m->was_suspended = event->a == ES_MEV_FAULT && event->b == 1;
     return 0;
 }
 

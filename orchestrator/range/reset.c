@@ -76,8 +76,9 @@ static void on_stopped(void *ctx, int status, const struct es_err *err)
 static bool can_reset(const struct machine *m)
 {
     enum machine_state state = machine_state(m);
-    return !m->mould && !m->resetting && m->on_settled == NULL &&
-           (state == M_READY || state == M_DOWN || state == M_FAULT || state == M_FAILED);
+    return !m->mould && !m->resetting && m->on_settled == NULL && !m->pausing &&
+           (state == M_READY || state == M_DOWN || state == M_FAULT ||
+            state == M_FAILED || state == M_SUSPENDED);
 }
 
 static void reset_one(struct machine *m, struct reset *reset)
@@ -88,7 +89,7 @@ static void reset_one(struct machine *m, struct reset *reset)
     m->on_timer = NULL;
     m->resetting = true;
     range_machine_event(m, ES_MEV_RESET, NULL);
-    if (state == M_READY)
+    if (state == M_READY || state == M_SUSPENDED)
         machine_set(m, M_STOPPING, "reset");
     steps_abort(m);
     machine_close_link(m);

@@ -198,6 +198,9 @@ static void boot(struct machine *m)
                                           es_str_eq(m->node->trainee.console, "graphic")};
     m->boot_began_ms = uv_now(m->range->core->loop);
     m->epoch[0] = m->done_epoch[0] = '\0';
+    m->private_bytes = 0;
+    m->looks = 0;
+    m->grouped = false;
     machine_set(m, M_STARTING, m->forked ? "forking" : "starting");
     if (m->forked)
         fork_machine(m);
@@ -217,6 +220,8 @@ void core_try_boots(struct es_range_core *core)
     while (core->boots < boots_max(core) && !es_list_empty(&core->boot_queue)) {
         struct machine *m =
             ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
+        if (!capacity_admits(m))
+            return;
         es_list_remove(&m->boot_link);
         core->boots++;
         m->has_boot_slot = true;

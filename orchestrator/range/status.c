@@ -145,16 +145,18 @@ static void on_watch_timer(uv_timer_t *timer)
     if (!r->dirty || r->phase == R_LEAVING)
         return;
     r->dirty = false;
-    json_t *news = r->news;
+    json_t *snapshot = status_json(r);
+    if (snapshot != NULL && r->news != NULL)
+        json_object_set(snapshot, "news", r->news);
+    if (snapshot != NULL)
+        json_object_set_new(snapshot, "capacity", capacity_json(r->core));
+    json_decref(r->news);
     r->news = NULL;
-    ES_LIST_EACH (pos, tmp, &r->watchers) {
+    ES_LIST_EACH (pos, tmp, &r->watchers) { /* one snapshot for all */
         struct watcher *watcher = ES_CONTAINER(pos, struct watcher, link);
-        json_t *snapshot = status_json(r);
-        if (snapshot != NULL && news != NULL)
-            json_object_set(snapshot, "news", news);
-        watcher->reply->progress(watcher->reply, snapshot);
+        watcher->reply->progress(watcher->reply, json_incref(snapshot));
     }
-    json_decref(news);
+    json_decref(snapshot);
 }
 
 void range_changed(struct range *r)

@@ -5,7 +5,7 @@
     X(CREATED,  1, "created",  "text: {scenario, hash, range, teams:[{id,title}], nodes…}")          \
     X(CLOCK,    2, "clock",    "a: new es_clock_state; b: speed permille; seq: exercise time jumped to (ex_ms: left), 0: no jump; text: {by, reason}?") \
     X(OBSERVED, 3, "observed", "team, subject: condition, a: outcome, instance, epoch, seq; text: {why, evidence}? on change") \
-    X(MACHINE,  4, "machine",  "team, subject: node, a: es_machine_event, instance; text: {cause}?") \
+    X(MACHINE,  4, "machine",  "team, subject: node, a: es_machine_event, instance; b: 1 suspended for want of memory (fault); text: {cause}?") \
     X(INTENT,   5, "intent",   "team, subject: node, b: effect id; text: {what, by}")                \
     X(OUTCOME,  6, "outcome",  "team, subject: node, b: effect id, a: 0 done, 1 failed, 2 uncertain; text: {…}") \
     X(VOID,     7, "void",     "a: 0 condition, 1 node, 2 span; team (-1 all), subject; text: {from_ms, to_ms, by, reason}") \

@@ -16,7 +16,7 @@
     X("mould.rm",      mould_rm,      CALL,   "key:string!",                                                       "{removed}") \
     X("mould.verify",  mould_verify,  STREAM, "key:string",                                                        "{ok, moulds: [{key, scenario, ok, changed}]}") \
     X("up",            up,            STREAM, "file:string! teams:int range:string accel:string mode:string",      "{range, teams, machines}") \
-    X("status",        status,        CALL,   "range:string",                                                      "{ranges: [{range, state, clock, teams, machines…}]}") \
+    X("status",        status,        CALL,   "range:string",                                                      "{ranges: [{range, state, clock, teams, machines…}], capacity}") \
     X("watch",         watch,         STREAM, "range:string!",                                                     "progress: status snapshots and events, until the client leaves") \
     X("start",         start,         CALL,   "range:string! by:string",                                           "{clock}") \
     X("pause",         pause,         CALL,   "range:string! by:string reason:string",                             "{clock}") \
