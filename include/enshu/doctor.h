@@ -15,6 +15,7 @@ struct es_doctor_host {
     const char *root;      /* "" for the running system, else a folder */
     const char *state_dir; /* where ranges will be kept; need not exist. Not below root */
     const char *uri;       /* NULL: the embedded libvirt */
+    pid_t core;            /* a core that runs; 0: none known */
     const char *user;      /* whose rights count */
     uid_t uid;
     const char *path; /* folders of programs, colons between; below root */

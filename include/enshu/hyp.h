@@ -40,7 +40,7 @@ struct es_hyp_config {
     const char *uri;
     const char *accel; /* "kvm" or "tcg" */
     int connections;   /* 0: ES_HYP_CONNECTIONS */
-    const char *proc;  /* tests: a folder in the place of /proc */
+    const char *root;  /* tests: a folder in the place of the host's root */
     void (*on_event)(void *ctx, const char *machine, enum es_hyp_event event,
                      const char *detail);
     void *ctx;

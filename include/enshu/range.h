@@ -19,8 +19,9 @@ struct es_range_config {
     const char *recipes_dir; /* scenarios/images */
     const char *agent_path;  /* the static agent for seed discs */
     const char *nest_path;   /* enshu-nest */
-    /* Tests only: a folder in the place of /proc; how often the host is looked at. */
-    const char *proc;
+    /* Tests only: a folder in the place of the host's root for what is looked at there; how
+     * often. */
+    const char *root;
     uint64_t look_ms;
 };
 

@@ -29,6 +29,7 @@ typedef void (*doctor_check)(const struct es_doctor_host *host,
     X("state",      state,      false)         \
     X("disk",       disk,       false)         \
     X("memory",     memory,     false)         \
+    X("CPU shares", shares,     false)         \
     X("open files", open_files, false)
 /* clang-format on */
 #define X(name, function, embedded)                                                      \

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "doctor_inner.h"
+#include "enshu/cgroup.h"
 #include "enshu/common/str.h"
 
 #define EMBEDDED_STATE_MAX 58 /* sockets of machines below it must fit an address */
@@ -112,4 +113,26 @@ void check_open_files(const struct es_doctor_host *host,
               "up to %lld open files (the core raises its own)", hard);
     else
         found(finding, ES_DOCTOR_OK, NULL, "open files are not limited");
+}
+
+/* Whether a team that keeps its machines busy slows the others. */
+void check_shares(const struct es_doctor_host *host, struct es_doctor_finding *finding)
+{
+    struct es_cgroup group;
+    struct es_err err = {0};
+    bool by_machine =
+        look_number(host, "/proc/sys/kernel/sched_autogroup_enabled", "") == 1;
+    if (host->uri != NULL)
+        found(finding, ES_DOCTOR_OK, NULL,
+              "by machine: libvirt gives each a cgroup of its own");
+    else if (es_cgroup_find(host->root, host->core, &group, &err) == 0)
+        found(finding, ES_DOCTOR_OK, NULL,
+              "by team: every team gets as much of the processors as any other");
+    else
+        found(finding, ES_DOCTOR_WARN,
+              "run the core as the service that `make install` brings, or by "
+              "systemd-run --user --scope -p Delegate=cpu enshud",
+              "by %s, so a team with more busy machines slows the others: %.150s%s",
+              by_machine ? "machine (the kernel's autogroups)" : "thread", err.msg,
+              host->core == 0 ? ", if the core is started from here" : "");
 }

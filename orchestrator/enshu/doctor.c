@@ -43,17 +43,15 @@ static void on_finding(void *ctx, const struct es_doctor_finding *finding)
 }
 
 /* What a running core knows better than any look from outside. */
-static void ask_core(struct cli *cli, struct report *report)
+static void tell_core(struct report *report, int rc, const json_t *core,
+                      const struct es_err *err)
 {
     struct es_doctor_finding finding = {.check = "core"};
-    struct es_err err = {0};
-    json_t *core = NULL;
-    int rc = core_call(cli, "version", NULL, NULL, &core, &err);
     if (rc == ES_ECONN) {
         es_str_printf(finding.text, sizeof finding.text, "none is running");
     } else if (rc != 0) {
         finding.level = ES_DOCTOR_FAIL;
-        es_str_printf(finding.text, sizeof finding.text, "%.300s", err.msg);
+        es_str_printf(finding.text, sizeof finding.text, "%.300s", err->msg);
         es_str_printf(finding.remedy, sizeof finding.remedy, "ask the user who runs it");
     } else if (!member_true(core, "hypervisor")) {
         finding.level = ES_DOCTOR_FAIL;
@@ -69,7 +67,6 @@ static void ask_core(struct cli *cli, struct report *report)
                       (long long)member_int(core, "pid", 0), member_text(core, "uri"),
                       *accel != '\0' ? accel : "not tried yet");
     }
-    json_decref(core);
     on_finding(report, &finding);
 }
 
@@ -96,16 +93,22 @@ int run_doctor(struct cli *cli, struct es_err *err)
     if (!live || path == NULL ||
         es_str_printf(programs, sizeof programs, "%s:" PROGRAMS, path) != 0)
         es_str_printf(programs, sizeof programs, PROGRAMS);
+    json_t *core = NULL;
+    struct es_err core_err = {0};
+    int core_rc =
+        live ? core_call(cli, "version", NULL, NULL, &core, &core_err) : ES_ECONN;
     const struct es_doctor_host host = {.root = live ? "" : root,
                                         .state_dir = state,
                                         .uri = cli->opt[OPT_uri],
+                                        .core = (pid_t)member_int(core, "pid", 0),
                                         .user = user_name(),
                                         .uid = geteuid(),
                                         .path = programs,
                                         .live = live};
     es_doctor_run(&host, on_finding, &report);
     if (live)
-        ask_core(cli, &report);
+        tell_core(&report, core_rc, core, &core_err);
+    json_decref(core);
     if (report.list != NULL)
         out_json(report.list);
     else if (report.worst == ES_DOCTOR_OK)

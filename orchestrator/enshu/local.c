@@ -152,7 +152,7 @@ int run_validate(struct cli *cli, struct es_err *err)
 }
 
 /* Memory and disk of this host as the plan may use them. */
-static void look_at_host(struct es_plan_host *host)
+static void look_at_host(const char *state_dir, struct es_plan_host *host)
 {
     char line[128];
     long long kib;
@@ -162,11 +162,15 @@ static void look_at_host(struct es_plan_host *host)
     while (file != NULL && fgets(line, sizeof line, file) != NULL)
         if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1)
             host->memory_bytes = kib * 1024;
+        else if (sscanf(line, "MemTotal: %lld kB", &kib) == 1)
+            host->total_bytes = kib * 1024;
+        else if (sscanf(line, "SwapFree: %lld kB", &kib) == 1)
+            host->swap_bytes = kib * 1024;
     if (file != NULL)
         fclose(file);
     char state[1024];
     struct statvfs fs;
-    if (es_range_default_state(state, sizeof state, NULL) != 0)
+    if (es_str_printf(state, sizeof state, "%s", state_dir) != 0 || state[0] == '\0')
         return;
     /* The folder may not be there yet: its nearest parent is on the same disk. */
     while (statvfs(state, &fs) != 0 && strrchr(state, '/') != NULL && state[1] != '\0')
@@ -175,29 +179,67 @@ static void look_at_host(struct es_plan_host *host)
         host->disk_bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
 }
 
-static int show_plan(struct cli *cli, const struct es_plan *plan, struct es_err *err)
+/* What the plan takes as forks, by the figures that lie in the state folder. */
+static int need_as_forks(const struct es_plan *plan, const char *state_dir,
+                         struct es_plan_need *need, struct es_err *err)
 {
-    struct es_plan_host host;
+    const struct es_scenario *s = plan->scenario;
+    int64_t *measured = es_calloc(s->nodes_count + 1, sizeof *measured);
+    if (measured == NULL)
+        return es_err_nomem(err);
+    json_t *figures = es_range_measured(state_dir, s->name);
+    for (size_t n = 0; n < s->nodes_count; n++) {
+        int64_t bytes = member_int(figures, s->nodes[n].name, 0);
+        measured[n] = bytes > 0 ? bytes : 0;
+    }
+    json_decref(figures);
+    es_plan_need(plan, measured, need);
+    es_free(measured);
+    return 0;
+}
+
+static int print_plan(const struct cli *cli, const struct es_plan *plan,
+                      const struct es_plan_host *host, const struct es_plan_need *forked,
+                      struct es_err *err)
+{
     struct es_buf text;
-    look_at_host(&host);
-    int rc = 0;
     if (cli->json) {
-        json_t *json = es_plan_json(plan, &host, NULL);
+        json_t *json = es_plan_json(plan, host, forked);
         if (json == NULL)
             return es_err_nomem(err);
         out_json(json);
         json_decref(json);
-    } else {
-        es_buf_init(&text, OUTPUT_MAX);
-        bool dot = cli->opt[OPT_dot] != NULL;
-        rc = dot ? es_plan_dot(plan, &text) : es_plan_text(plan, &host, NULL, &text);
-        if (rc == 0)
-            fwrite(es_buf_str(&text), 1, text.len, stdout);
-        else
-            es_err_nomem(err);
-        es_buf_finish(&text);
+        return 0;
     }
-    return rc != 0 ? rc : es_plan_fits(plan, &host, NULL, err);
+    es_buf_init(&text, OUTPUT_MAX);
+    int rc = cli->opt[OPT_dot] != NULL ? es_plan_dot(plan, &text)
+                                       : es_plan_text(plan, host, forked, &text);
+    if (rc == 0)
+        fwrite(es_buf_str(&text), 1, text.len, stdout);
+    else
+        es_err_nomem(err);
+    es_buf_finish(&text);
+    return rc;
+}
+
+static int show_plan(struct cli *cli, const struct es_plan *plan, struct es_err *err)
+{
+    struct es_plan_host host;
+    struct es_plan_need need, *forked = NULL;
+    char state[1024] = "";
+    int rc = 0;
+    if (cli->opt[OPT_state] != NULL)
+        es_str_printf(state, sizeof state, "%s", cli->opt[OPT_state]);
+    else
+        es_range_default_state(state, sizeof state, NULL);
+    look_at_host(state, &host);
+    if (es_str_eq(cli->opt[OPT_mode], "fork")) {
+        rc = need_as_forks(plan, state, &need, err);
+        forked = &need;
+    }
+    if (rc == 0)
+        rc = print_plan(cli, plan, &host, forked, err);
+    return rc != 0 ? rc : es_plan_fits(plan, &host, forked, err);
 }
 
 int run_plan(struct cli *cli, struct es_err *err)

@@ -21,10 +21,12 @@ const struct cli_command cli_commands[] = {
      "json help", 1, MANY, false, run_validate},
     {"plan", "FILE", "show what a scenario needs",
      "Networks, machines, addresses and sizes for N teams, and the capacity needed against\n"
-     "what this host has. Exit code 71 when it does not fit.",
+     "what this host has. With --mode fork also what forks take: as measured when this\n"
+     "scenario was up before, else by estimate. Exit code 71 when it does not fit.",
      "enshu plan scenarios/city-hall --teams 4\n"
+     "enshu plan scenarios/city-hall --teams 20 --mode fork\n"
      "enshu plan scenarios/city-hall --teams 2 --dot | dot -Tsvg > plan.svg",
-     "teams range json dot help", 1, 1, false, run_plan},
+     "teams range mode state json dot help", 1, 1, false, run_plan},
     {"schema", "", "print the JSON Schema of the scenario language",
      "For editors: begin a scenario with\n"
      "  # yaml-language-server: $schema=enshu.schema.json",

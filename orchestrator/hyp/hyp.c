@@ -351,7 +351,7 @@ static void destroy(struct es_hyp *hyp)
     uv_cond_destroy(&hyp->wake);
     es_free(hyp->uri);
     es_free(hyp->accel);
-    es_free(hyp->proc);
+    es_free(hyp->root);
     es_free(hyp);
     if (on_closed != NULL)
         on_closed(ctx);
@@ -476,8 +476,8 @@ int es_hyp_open(uv_loop_t *loop, const struct es_hyp_config *config, es_hyp_done
     hyp->loop = loop;
     hyp->uri = es_strdup(config->uri);
     hyp->accel = es_strdup(config->accel);
-    hyp->proc = es_strdup(config->proc != NULL ? config->proc : "/proc");
-    hyp->has_proc = config->proc != NULL;
+    hyp->root = es_strdup(config->root != NULL ? config->root : "");
+    hyp->has_root = config->root != NULL;
     hyp->on_event = config->on_event;
     hyp->ctx = config->ctx;
     hyp->on_open = on_open;
@@ -491,7 +491,7 @@ int es_hyp_open(uv_loop_t *loop, const struct es_hyp_config *config, es_hyp_done
     uv_mutex_init(&hyp->lock);
     uv_cond_init(&hyp->wake);
     virSetErrorFunc(NULL, on_libvirt_error);
-    int rc = hyp->uri == NULL || hyp->accel == NULL || hyp->proc == NULL
+    int rc = hyp->uri == NULL || hyp->accel == NULL || hyp->root == NULL
                  ? es_err_nomem(err)
                  : 0;
     if (rc == 0)

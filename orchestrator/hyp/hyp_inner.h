@@ -80,8 +80,8 @@ struct es_hyp {
     struct es_hyp_objects *known; /* audit.c; NULL: not looking */
     size_t audits;
 
-    char *proc;
-    bool has_proc;     /* a test's, so used with the test driver too */
+    char *root;        /* put before paths of the host */
+    bool has_root;     /* a test's, so used with the test driver too */
     uv_poll_t pressed; /* pressure.c */
     int pressed_fd;    /* -1: the kernel does not tell */
 

@@ -106,10 +106,12 @@ static int look(int proc, const char *pid, struct es_hyp_processes *list,
     return process.private_bytes > 0 ? add(list, &process, err) : 0;
 }
 
-int es_hyp_processes(const char *proc, struct es_hyp_processes *list, struct es_err *err)
+int es_hyp_processes(const char *root, struct es_hyp_processes *list, struct es_err *err)
 {
+    char proc[512];
     int rc = 0;
     *list = (struct es_hyp_processes){0};
+    es_str_printf(proc, sizeof proc, "%s/proc", root);
     DIR *dir = opendir(proc);
     if (dir == NULL)
         return es_err_set(err, ES_EIO, "cannot read %s: %s; is it mounted?", proc,
@@ -145,9 +147,10 @@ static struct es_hyp_pressure pressure_of(int proc, const char *name)
     return (struct es_hyp_pressure){average_of(text, "some"), average_of(text, "full")};
 }
 
-void es_hyp_usage_host(const char *proc, struct es_hyp_usage *usage)
+void es_hyp_usage_host(const char *root, struct es_hyp_usage *usage)
 {
-    char text[FILE_BYTES];
+    char text[FILE_BYTES], proc[512];
+    es_str_printf(proc, sizeof proc, "%s/proc", root);
     int dir = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     read_at(dir, "meminfo", text, sizeof text);
     usage->host = (struct es_plan_host){.memory_bytes = kib_of(text, "MemAvailable"),
@@ -163,7 +166,7 @@ void es_hyp_usage_host(const char *proc, struct es_hyp_usage *usage)
 
 bool es_hyp_is_local(const struct es_hyp *hyp)
 {
-    return hyp->has_proc || (!hyp->is_test && strstr(hyp->uri, ":///") != NULL);
+    return hyp->has_root || (!hyp->is_test && strstr(hyp->uri, ":///") != NULL);
 }
 
 /* ------------------------------------------------------------------ the calls */
@@ -185,10 +188,10 @@ static int run_usage(struct es_hyp_job *base, virConnectPtr conn, struct es_err 
         return es_err_set(err, ES_ENOTSUP,
                           "%s is on another host, whose memory is not seen",
                           base->hyp->uri);
-    int rc = es_hyp_processes(base->hyp->proc, &list, err);
+    int rc = es_hyp_processes(base->hyp->root, &list, err);
     if (rc != 0)
         return rc;
-    es_hyp_usage_host(base->hyp->proc, &job->usage);
+    es_hyp_usage_host(base->hyp->root, &job->usage);
     job->machines = es_calloc(list.count + 1, sizeof *job->machines);
     if (job->machines == NULL)
         rc = es_err_nomem(err);

@@ -250,7 +250,7 @@ static int open_hyp(struct es_range_core *core, struct es_err *err)
 {
     struct es_hyp_config config = {.uri = core->uri,
                                    .accel = core->accel[0] != '\0' ? core->accel : "tcg",
-                                   .proc = core->proc,
+                                   .root = core->root,
                                    .on_event = core_hyp_event,
                                    .ctx = core};
     return es_hyp_open(core->loop, &config, on_hyp_open, core, &core->hyp, err);
@@ -363,7 +363,7 @@ static int fill(struct es_range_core *core, const struct es_range_config *config
         !es_str_eq(core->accel, "tcg"))
         return es_err_set(err, ES_EINVAL, "the accelerator is kvm or tcg, not %s",
                           core->accel);
-    core->proc = config->proc;
+    core->root = config->root;
     core->look_ms = config->look_ms;
     core->accel_forced = config->accel != NULL;
     core->embedded = config->uri == NULL;

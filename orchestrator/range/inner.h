@@ -67,7 +67,7 @@ struct es_range_core {
     char uri[PATH_BYTES];
     char channel_dir[PATH_BYTES]; /* where QEMU listens for the agents' links */
     char accel[8];                /* "kvm", "tcg"; "" until found out */
-    const char *proc;             /* tests' own; NULL */
+    const char *root;             /* tests' own; NULL */
     uint64_t look_ms;             /* tests' own; 0: capacity.c's */
     bool embedded, accel_forced;
     char boot_id[37];

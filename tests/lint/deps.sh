@@ -12,7 +12,7 @@ files=$(find orchestrator agents include -name '*.[ch]' 2>/dev/null | sort)
 awk '
 BEGIN {
     # L0 and L1
-    rank["tbl"] = 0; rank["common"] = 1; rank["wire"] = 10; rank["yaml"] = 11; rank["idmap"] = 12
+    rank["tbl"] = 0; rank["common"] = 1; rank["wire"] = 10; rank["yaml"] = 11; rank["idmap"] = 12; rank["cgroup"] = 13
     # L2: clock, then what a scenario is, what it needs, what it is worth
     rank["clock"] = 20; rank["scenario"] = 21; rank["plan"] = 22; rank["score"] = 23
     # L3: no order among them

@@ -68,6 +68,12 @@ static void setup(void)
     put("/proc/sys/user/max_user_namespaces", "1000\n", 0644);
     put("/proc/sys/kernel/unprivileged_userns_clone", "1\n", 0644);
     put("/sys/module/apparmor/parameters/enabled", "N\n", 0644);
+    put("/proc/sys/kernel/sched_autogroup_enabled", "1\n", 0644);
+    put("/proc/self/cgroup", "0::/user/core\n", 0644);
+    put("/proc/77/cgroup", "1:cpu:/\n0::/elsewhere\n", 0644);
+    put("/proc/self/mountinfo",
+        "41 31 0:38 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n", 0644);
+    put("/sys/fs/cgroup/user/core/cgroup.controllers", "cpu memory\n", 0644);
     put("/dev/kvm", "", 0666);
     put("/dev/net/tun", "", 0666);
     put("/etc/subuid", "other:1:65536\nmori:100000:65536\n", 0644);
@@ -128,6 +134,24 @@ static void expect(const char *check, enum es_doctor_level level, const char *te
     }
     ck_assert_msg(seen, "no finding of %s", check);
 }
+
+START_TEST(shares_need_a_delegated_cgroup)
+{
+    expect("CPU shares", ES_DOCTOR_OK, "by team", "");
+    put("/sys/fs/cgroup/user/core/cgroup.controllers", "memory\n", 0644);
+    expect("CPU shares", ES_DOCTOR_WARN, "has no cpu controller, if the core is started",
+           "Delegate=cpu");
+    host.core = 77;
+    expect("CPU shares", ES_DOCTOR_WARN, "cgroup /elsewhere was not delegated",
+           "Delegate=cpu");
+    put("/sys/fs/cgroup/elsewhere/cgroup.controllers", "cpu\n", 0644);
+    expect("CPU shares", ES_DOCTOR_OK, "by team", "");
+    put("/proc/77/cgroup", "1:cpu:/\n", 0644);
+    expect("CPU shares", ES_DOCTOR_WARN, "autogroups", "Delegate=cpu");
+    put("/proc/sys/kernel/sched_autogroup_enabled", "0\n", 0644);
+    expect("CPU shares", ES_DOCTOR_WARN, "by thread", "Delegate=cpu");
+}
+END_TEST
 
 START_TEST(a_good_host_is_in_order)
 {
@@ -324,6 +348,7 @@ Suite *doctor_suite(void)
     TCase *tc = tcase_create("host");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_good_host_is_in_order);
+    tcase_add_test(tc, shares_need_a_delegated_cgroup);
     tcase_add_test(tc, each_lack_is_found_with_its_remedy);
     tcase_add_test(tc, kvm_names_whose_rights_are_missing);
     tcase_add_test(tc, the_probe_guests_verdict_is_told);

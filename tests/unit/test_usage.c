@@ -1,5 +1,5 @@
-/* hyp: what is read of a host's /proc, and the cgroups that divide its processors, on
- * made-up hosts. */
+/* hyp, cgroup: what is read of a host's /proc, and the cgroups that divide its processors,
+ * on made-up hosts. */
 #include <check.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 
 #include "../../orchestrator/hyp/usage.h"
 #include "../support/scratch.h"
+#include "enshu/cgroup.h"
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
 
@@ -44,9 +45,9 @@ static void assert_holds(const char *name, const char *text)
     ck_assert_str_eq(found, text);
 }
 
-static const char *proc(void)
+static const char *root(void)
 {
-    return scratch_path("proc");
+    return scratch_path("");
 }
 
 /* A process whose arguments are separated by '|'. */
@@ -85,7 +86,7 @@ START_TEST(machines_are_found_by_their_command_line)
     put_process(16, "", status_text);
     put_process(17, "qemu-system-x86_64|-name|guest=es-r-t03-web,x", "Name:\tzombie\n");
     put("proc/self/cmdline", "x");
-    ck_assert_msg(es_hyp_processes(proc(), &list, &err) == 0, "%s", err.msg);
+    ck_assert_msg(es_hyp_processes(root(), &list, &err) == 0, "%s", err.msg);
     ck_assert_uint_eq(list.count, 2);
     for (size_t i = 0; i < list.count; i++) {
         const struct es_hyp_process *p = &list.items[i];
@@ -110,7 +111,7 @@ START_TEST(many_machines_and_no_memory)
     for (long n = 1;; n++) {
         struct es_err err = {0};
         es_mem_fail_nth(n);
-        int rc = es_hyp_processes(proc(), &list, &err);
+        int rc = es_hyp_processes(root(), &list, &err);
         bool failed = es_mem_failed();
         es_mem_fail_nth(0);
         ck_assert_int_eq(rc, failed ? ES_ENOMEM : 0);
@@ -132,7 +133,7 @@ START_TEST(the_host_tells_memory_and_pressure)
     put("proc/pressure/memory", "some avg10=12.34 avg60=1.00 avg300=0.00 total=1\n"
                                 "full avg10=0.07 avg60=0.00 avg300=0.00 total=1\n");
     put("proc/pressure/cpu", "some avg10=100.00 avg60=80.27 avg300=42.39 total=4\n");
-    es_hyp_usage_host(proc(), &usage);
+    es_hyp_usage_host(root(), &usage);
     ck_assert_int_eq(usage.host.total_bytes, 24000000LL << 10);
     ck_assert_int_eq(usage.host.memory_bytes, 20000000LL << 10);
     ck_assert_int_eq(usage.host.swap_bytes, 8 << 10);
@@ -144,7 +145,7 @@ START_TEST(the_host_tells_memory_and_pressure)
     ck_assert_int_eq(usage.io.some, -1);
     put("proc/pressure/io", "some avg10=x\n");
     put("proc/meminfo", "MemTotal: -4 kB\nMemAvailable: 99999999999999999999 kB\n");
-    es_hyp_usage_host(proc(), &usage);
+    es_hyp_usage_host(root(), &usage);
     ck_assert_int_eq(usage.io.some, -1);
     ck_assert_int_eq(usage.host.total_bytes, 0);
     ck_assert_int_eq(usage.host.memory_bytes, 0);
@@ -158,15 +159,15 @@ static const char mounts[] =
     "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
     "41 31 0:38 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
 
-static int find(struct es_hyp_cgroup *group, struct es_err *err)
+static int find(struct es_cgroup *group, struct es_err *err)
 {
     *err = (struct es_err){0};
-    return es_hyp_cgroup_find(proc(), scratch_path(""), group, err);
+    return es_cgroup_find(root(), 0, group, err);
 }
 
 START_TEST(a_delegated_cgroup_is_found)
 {
-    struct es_hyp_cgroup group;
+    struct es_cgroup group;
     struct es_err err;
     scratch_make();
     put("proc/self/cgroup", "4:memory:/x\n");
@@ -194,7 +195,7 @@ END_TEST
 
 START_TEST(machines_are_put_into_groups)
 {
-    struct es_hyp_cgroup group;
+    struct es_cgroup group;
     struct es_err err;
     scratch_make();
     put("proc/self/cgroup", "0::/d\n");
@@ -202,17 +203,17 @@ START_TEST(machines_are_put_into_groups)
     put("sys/fs/cgroup/d/cgroup.controllers", "cpu\n");
     ck_assert_int_eq(find(&group, &err), 0);
     /* the kernel makes a cgroup's files; where it does not, why is told */
-    ck_assert_int_eq(es_hyp_cgroup_put(&group, "es-r-t01", 42, &err), ES_ENOTSUP);
+    ck_assert_int_eq(es_cgroup_put(&group, "es-r-t01", 42, &err), ES_ENOTSUP);
     ck_assert_ptr_nonnull(strstr(err.msg, "es-r-t01"));
     put("sys/fs/cgroup/d/cgroup.subtree_control", "");
     put("sys/fs/cgroup/d/es-r-t01/cgroup.type", "domain\n");
     put("sys/fs/cgroup/d/es-r-t01/cgroup.procs", "");
-    ck_assert_msg(es_hyp_cgroup_put(&group, "es-r-t01", 42, &err) == 0, "%s", err.msg);
+    ck_assert_msg(es_cgroup_put(&group, "es-r-t01", 42, &err) == 0, "%s", err.msg);
     assert_holds("sys/fs/cgroup/d/cgroup.subtree_control", "+cpu");
     assert_holds("sys/fs/cgroup/d/es-r-t01/cgroup.procs", "42");
     ck_assert_int_eq(mkdir(scratch_path("sys/fs/cgroup/d/es-r-t02"), 0755), 0);
     ck_assert_int_eq(mkdir(scratch_path("sys/fs/cgroup/d/other"), 0755), 0);
-    es_hyp_cgroup_sweep(&group);
+    es_cgroup_sweep(&group, "es-");
     ck_assert_int_ne(access(scratch_path("sys/fs/cgroup/d/es-r-t02"), F_OK), 0);
     ck_assert_int_eq(access(scratch_path("sys/fs/cgroup/d/other"), F_OK), 0);
     ck_assert_int_eq(access(scratch_path("sys/fs/cgroup/d/es-r-t01"), F_OK), 0);
