@@ -194,6 +194,8 @@ int check_scenario(struct cli *cli, const char *file, struct es_err *err);
 void help_command(const struct cli_command *command, FILE *file);
 /* status.c: one range, for status and watch. */
 void show_clock(const json_t *clock, char *dst, size_t size);
+/* capacity.c: one line without its end. */
+void show_capacity(const json_t *capacity, struct es_buf *out);
 int machine_name(const char *given, char *dst, size_t size, struct es_err *err);
 
 #endif

@@ -125,6 +125,18 @@ static void print_range(const struct cli *cli, const json_t *range)
     print_teams(member_list(range, "teams"));
 }
 
+static void print_capacity(const json_t *capacity)
+{
+    struct es_buf line;
+    if (capacity == NULL)
+        return;
+    es_buf_init(&line, 4096);
+    show_capacity(capacity, &line);
+    out_safe(stdout, es_buf_str(&line));
+    putchar('\n');
+    es_buf_finish(&line);
+}
+
 int run_status(struct cli *cli, struct es_err *err)
 {
     json_t *params = json_object(), *result = NULL;
@@ -146,6 +158,8 @@ int run_status(struct cli *cli, struct es_err *err)
         }
         if (json_array_size(ranges) == 0)
             puts("no range is up; bring one up with: enshu up FILE");
+        else
+            print_capacity(json_object_get(result, "capacity"));
     }
     json_decref(result);
     return 0;

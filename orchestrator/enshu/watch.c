@@ -163,6 +163,22 @@ static void machines_line(const struct cli *cli, struct es_buf *out, const json_
     es_buf_finish(&line);
 }
 
+static void capacity_line(const struct cli *cli, struct es_buf *out,
+                          const json_t *capacity, int width)
+{
+    bool calm = es_str_eq(member_text(capacity, "level"), "calm");
+    struct es_buf line;
+    if (capacity == NULL)
+        return;
+    es_buf_init(&line, 4096);
+    show_capacity(capacity, &line);
+    es_buf_puts(out, out_color(cli, calm ? PLAIN : YELLOW));
+    text_fit(out, es_buf_str(&line), width, false);
+    es_buf_puts(out, out_color(cli, PLAIN));
+    es_buf_putc(out, '\n');
+    es_buf_finish(&line);
+}
+
 static void phases_lines(const struct cli *cli, struct es_buf *out, const json_t *range,
                          int width)
 {
@@ -231,6 +247,7 @@ static void draw(struct cli *cli, const json_t *range)
         es_buf_printf(&out, "%s\n", out_color(cli, PLAIN));
     }
     machines_line(cli, &out, range, width);
+    capacity_line(cli, &out, json_object_get(range, "capacity"), width);
     es_buf_putc(&out, '\n');
     table(cli, &out, range, width);
     es_buf_putc(&out, '\n');
@@ -327,6 +344,24 @@ static void tell_team(struct cli *cli, const json_t *team, const char *at)
     json_decref(old_list);
 }
 
+static const char *level_of(const json_t *range)
+{
+    const char *level = member_text(json_object_get(range, "capacity"), "level");
+    return *level != '\0' ? level : "calm";
+}
+
+/* Memory of the host grew short, or is there again. */
+static void tell_level(struct cli *cli, const json_t *range)
+{
+    struct es_buf line;
+    if (es_str_eq(level_of(range), level_of(last)))
+        return;
+    es_buf_init(&line, 4096);
+    show_capacity(json_object_get(range, "capacity"), &line);
+    tell(cli, es_buf_str(&line));
+    es_buf_finish(&line);
+}
+
 static void tell_changes(struct cli *cli, const json_t *range)
 {
     const json_t *clock = json_object_get(range, "clock"), *team;
@@ -339,6 +374,7 @@ static void tell_changes(struct cli *cli, const json_t *range)
                       text);
         tell(cli, line);
     }
+    tell_level(cli, range);
     if (!cli->screen || last != NULL)
         tell_machines(cli, range);
     text_clock(member_int(clock, "ex_ms", 0), at, sizeof at);

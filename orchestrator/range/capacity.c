@@ -43,7 +43,6 @@ static bool holds_memory(const struct machine *m)
 static void add_up(struct capacity *c)
 {
     c->private_bytes = c->promised_bytes = 0;
-    c->suspended = 0;
     ES_LIST_EACH (pos, tmp, &c->core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count; i++) {
@@ -51,7 +50,6 @@ static void add_up(struct capacity *c)
             int64_t cost = holds_memory(m) ? cost_of(m) : 0;
             c->private_bytes += m->private_bytes;
             c->promised_bytes += cost > m->private_bytes ? cost - m->private_bytes : 0;
-            c->suspended += machine_state(m) == M_SUSPENDED;
             m->looks += machine_state(m) == M_READY && m->private_bytes > 0;
         }
         figures_note(r);
@@ -266,6 +264,17 @@ static json_t *pressure_json(const struct es_hyp_pressure *pressure)
         pressure->full < 0 ? json_null() : json_real(pressure->full / 100.0));
 }
 
+static size_t suspended(const struct es_range_core *core)
+{
+    size_t count = 0;
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        const struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count; i++)
+            count += machine_state(&r->machines[i]) == M_SUSPENDED;
+    }
+    return count;
+}
+
 static size_t waiting(const struct es_range_core *core)
 {
     size_t count = 0;
@@ -297,7 +306,7 @@ json_t *capacity_json(const struct es_range_core *core)
     json_object_set_new(json, "machines",
                         json_pack("{s:I, s:I, s:I}", "running", (json_int_t)c->seen,
                                   "private_bytes", (json_int_t)c->private_bytes,
-                                  "suspended", (json_int_t)c->suspended));
+                                  "suspended", (json_int_t)suspended(core)));
     json_object_set_new(json, "pressure",
                         json_pack("{s:o, s:o, s:o}", "memory", pressure_json(&c->memory),
                                   "cpu", pressure_json(&c->cpu), "io",

@@ -21,7 +21,7 @@ struct capacity {
     struct es_hyp_pressure memory, cpu, io;
     int64_t private_bytes;  /* of all machines seen */
     int64_t promised_bytes; /* what those that run may still take */
-    size_t seen, suspended;
+    size_t seen;
     int64_t now_ms; /* turns times LOOK_MS */
     struct density_state state;
     bool admit;

@@ -411,7 +411,9 @@ void cw_start_here(struct core_world *w)
                                      .uri = w->uri,
                                      .accel = "tcg",
                                      .recipes_dir = recipes,
-                                     .agent_path = agent};
+                                     .agent_path = agent,
+                                     .root = w->root,
+                                     .look_ms = w->look_ms};
     w->is_ready = false;
     int rc = es_range_core_create(&w->loop, &config, on_core_ready, on_core_shutdown, w,
                                   &w->core, &w->err);

@@ -34,7 +34,7 @@ struct core_world {
     struct es_scenario *scenario;
     struct es_plan *plan;
     struct core_agent *agents; /* by machine of the plan; the mould's have no sim */
-    bool forks; /* the agents begin an epoch when they are personalised */
+    bool forks;                /* the agents begin an epoch when they are personalised */
     /* of core_account.h */
     struct core_account *account;
     void (*account_end)(struct core_world *w);
@@ -44,6 +44,8 @@ struct core_world {
     pid_t pid;
     struct es_range_core *core; /* in this process */
     struct es_control *control;
+    const char *root; /* of the host as that core sees it; NULL: the real one */
+    uint64_t look_ms;
     int closing, core_status;
     struct es_client *client;
     bool client_lost;

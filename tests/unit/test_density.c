@@ -1,38 +1,36 @@
 /* range: who is admitted, suspended, resumed under pressure: the rules one by one, then over
  * random histories. */
 #include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../orchestrator/range/density.h"
+#include "../support/score_world.h"
 
 #define MACHINES 12
 #define TICK_MS  1000
 #define GIB      (1LL << 30)
 
-struct world {
+struct host {
     struct density_state state;
     struct density_sample sample;
     struct density_machine machines[MACHINES];
     struct density_act act;
 };
 
-static struct world calm_world(void)
+static struct host calm_world(void)
 {
-    struct world w = {.sample = {.now_ms = 1000,
-                                 .some = 0,
-                                 .full = 0,
-                                 .available_bytes = 8 * GIB,
-                                 .reserve_bytes = 2 * GIB}};
+    struct host w = {.sample = {.now_ms = 1000,
+                                .some = 0,
+                                .full = 0,
+                                .available_bytes = 8 * GIB,
+                                .reserve_bytes = 2 * GIB}};
     for (int i = 0; i < MACHINES; i++)
         w.machines[i] = (struct density_machine){
             .rank = i % 5, .runs = true, .private_bytes = (1 + i) * (50LL << 20)};
     return w;
 }
 
-static void step(struct world *w)
+static void step(struct host *w)
 {
     w->sample.now_ms += TICK_MS;
     density_step(&w->state, &w->sample, w->machines, MACHINES, &w->act);
@@ -46,13 +44,13 @@ static void step(struct world *w)
     }
 }
 
-static void steps(struct world *w, int64_t ms)
+static void steps(struct host *w, int64_t ms)
 {
     for (int64_t t = 0; t < ms; t += TICK_MS)
         step(w);
 }
 
-static int suspended(const struct world *w)
+static int suspended(const struct host *w)
 {
     int count = 0;
     for (int i = 0; i < MACHINES; i++)
@@ -78,7 +76,7 @@ END_TEST
 
 START_TEST(admissions_stop_first)
 {
-    struct world w = calm_world();
+    struct host w = calm_world();
     step(&w);
     ck_assert(w.act.admit);
     w.sample.some = DENSITY_TIGHT_SOME;
@@ -100,7 +98,7 @@ END_TEST
 /* Where the kernel tells no pressure, what is left does. */
 START_TEST(little_left_is_pressure_too)
 {
-    struct world w = calm_world();
+    struct host w = calm_world();
     w.sample.some = w.sample.full = -1;
     step(&w);
     ck_assert_int_eq(w.state.level, DENSITY_CALM);
@@ -118,7 +116,7 @@ END_TEST
 
 START_TEST(the_least_important_stands_still)
 {
-    struct world w = calm_world();
+    struct host w = calm_world();
     w.sample.full = DENSITY_SHORT_FULL;
     step(&w);
     ck_assert_int_eq(w.act.suspend, -1); /* a moment's shortness is none */
@@ -136,7 +134,7 @@ END_TEST
 
 START_TEST(the_most_important_goes_on_first)
 {
-    struct world w = calm_world();
+    struct host w = calm_world();
     w.sample.full = DENSITY_SHORT_FULL;
     steps(&w, 4 * DENSITY_REST_MS + DENSITY_HOLD_MS);
     int before = suspended(&w);
@@ -156,25 +154,26 @@ END_TEST
 
 /* ---------------------------------------------------------------- random histories */
 
-static void shake(struct world *w)
+/* A history is made by its seed. */
+static void shake(struct host *w, struct world_rng *rng)
 {
     static const int marks[] = {-1,  0,    50,   100,  199,  200, 499,
                                 500, 1000, 1500, 3999, 4000, 9999};
     size_t count = sizeof marks / sizeof *marks;
-    if (rand() % 4 == 0)
-        w->sample.some = marks[(size_t)rand() % count];
-    if (rand() % 4 == 0)
-        w->sample.full = marks[(size_t)rand() % count];
-    if (rand() % 8 == 0)
-        w->sample.available_bytes = rand() % 9 * (GIB / 3);
-    if (rand() % 16 == 0)
-        w->sample.reserve_bytes = rand() % 4 * GIB;
-    struct density_machine *m = &w->machines[rand() % MACHINES];
-    if (rand() % 8 == 0 && !m->suspended)
+    if (world_rng(rng, 4) == 0)
+        w->sample.some = marks[world_rng(rng, (int64_t)count)];
+    if (world_rng(rng, 4) == 0)
+        w->sample.full = marks[world_rng(rng, (int64_t)count)];
+    if (world_rng(rng, 8) == 0)
+        w->sample.available_bytes = world_rng(rng, 9) * (GIB / 3);
+    if (world_rng(rng, 16) == 0)
+        w->sample.reserve_bytes = world_rng(rng, 4) * GIB;
+    struct density_machine *m = &w->machines[world_rng(rng, MACHINES)];
+    if (world_rng(rng, 8) == 0 && !m->suspended)
         m->runs = !m->runs;
 }
 
-static void check_suspension(const struct world *w, const struct world *before)
+static void check_suspension(const struct host *w, const struct host *before)
 {
     const struct density_machine *m = &before->machines[w->act.suspend];
     ck_assert_int_eq(w->state.level, DENSITY_SHORT);
@@ -192,17 +191,15 @@ static void check_suspension(const struct world *w, const struct world *before)
 
 START_TEST(what_always_holds)
 {
-    unsigned seed = (unsigned)time(NULL);
-    printf("density: seed %u\n", seed);
-    srand(seed);
-    for (int round = 0; round < 200; round++) {
-        struct world w = calm_world();
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct world_rng rng = {seed * 0x9e3779b97f4a7c15ULL};
+        struct host w = calm_world();
         int64_t acted_ms = 0, resumed_ms[MACHINES], suspended_ms[MACHINES];
         for (int i = 0; i < MACHINES; i++)
             resumed_ms[i] = suspended_ms[i] = -DENSITY_CALM_MS;
         for (int i = 0; i < 400; i++) {
-            struct world before = w;
-            shake(&w);
+            struct host before = w;
+            shake(&w, &rng);
             memcpy(before.machines, w.machines, sizeof w.machines);
             step(&w);
             int64_t now = w.sample.now_ms;
