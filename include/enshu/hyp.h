@@ -186,6 +186,17 @@ int es_hyp_machine_fork(struct es_hyp *hyp, const struct es_hyp_fork *fork,
 bool es_hyp_can_fork(const struct es_hyp *hyp, const struct es_hyp_info *info, char *why,
                      size_t size);
 
+/* Writes a machine, memory and all, to the file `path` and ends it: what was suspended
+ * continues from that moment. A machine that is not there but whose file is whole was saved
+ * before: 0; that has neither: ES_ENOENT. The file may still be in the host's cache. */
+int es_hyp_machine_save(struct es_hyp *hyp, const char *name, const char *path,
+                        es_hyp_done done, void *ctx);
+/* Continues a saved machine of the range, suspended. What runs under its name is ended
+ * first. Its networks must be there. The file stays: once the machine has run, disk and
+ * file no longer belong together. */
+int es_hyp_machine_restore(struct es_hyp *hyp, const char *range, const char *name,
+                           const char *path, es_hyp_done done, void *ctx);
+
 enum es_hyp_kind { ES_HYP_MACHINE, ES_HYP_NETWORK, ES_HYP_POOL };
 struct es_hyp_object {
     enum es_hyp_kind kind;

@@ -168,6 +168,9 @@ int es_hyp_network_destroy(virNetworkPtr net, struct es_err *err);
  * and so stays. */
 int es_hyp_domain_make_way(virConnectPtr conn, const char *name, const char *range,
                            const char *hash_to_keep, struct es_err *err);
+/* [worker] Suspends or resumes one of ours; one that is so already stays so. */
+int es_hyp_domain_set_paused(virConnectPtr conn, const char *name, bool paused,
+                             struct es_err *err);
 /* "es-RANGE" */
 void es_hyp_pool_name(char dst[ES_PLAN_NAME_MAX], const char *range);
 /* Whether the pool is a range's: its name and UUID belong together. */

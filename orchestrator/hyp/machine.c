@@ -1,4 +1,5 @@
-/* Machines: start, suspend, resume. Stopping is in stop.c, forking in fork.c. */
+/* Machines: start, suspend, resume. Stopping is in stop.c, forking in fork.c, saving in
+ * save.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -185,8 +186,8 @@ int es_hyp_machine_start(struct es_hyp *hyp, const struct es_hyp_machine *spec,
 
 /* ------------------------------------------------------------------ suspend, resume */
 
-static int set_paused(virConnectPtr conn, const char *name, bool paused,
-                      struct es_err *err)
+int es_hyp_domain_set_paused(virConnectPtr conn, const char *name, bool paused,
+                             struct es_err *err)
 {
     virDomainPtr dom;
     struct es_hyp_meta meta;
@@ -205,12 +206,12 @@ static int set_paused(virConnectPtr conn, const char *name, bool paused,
 
 static int run_suspend(struct es_hyp_job *job, virConnectPtr conn, struct es_err *err)
 {
-    return set_paused(conn, ((struct machine_job *)job)->name, true, err);
+    return es_hyp_domain_set_paused(conn, ((struct machine_job *)job)->name, true, err);
 }
 
 static int run_resume(struct es_hyp_job *job, virConnectPtr conn, struct es_err *err)
 {
-    return set_paused(conn, ((struct machine_job *)job)->name, false, err);
+    return es_hyp_domain_set_paused(conn, ((struct machine_job *)job)->name, false, err);
 }
 
 int es_hyp_machine_suspend(struct es_hyp *hyp, const char *name, es_hyp_done done,

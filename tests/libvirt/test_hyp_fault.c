@@ -40,7 +40,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
     hw_done(ctx, status, err);
 }
 
-/* A small life: up, looked at, paused, replaced, stopped, taken down. */
+/* A small life: up, looked at, paused, replaced, saved, stopped, taken down. */
 static void live(struct hyp_world *w, struct outcome *o)
 {
     struct es_hyp_machine spec = hw_spec(w, 1, 1);
@@ -67,7 +67,12 @@ static void live(struct hyp_world *w, struct outcome *o)
          went_well(w, o, hw_list(w, NULL));
     if (ok && !es_mem_failed())
         ck_assert_uint_eq(w->object_count, 4); /* pool, two networks, machine */
-    ok = ok && STEP(es_hyp_machine_stop(w->hyp, spec.machine->name, false, hw_done, w)) &&
+    char file[96];
+    snprintf(file, sizeof file, "%s/saved", w->dir);
+    ok = ok && STEP(es_hyp_machine_save(w->hyp, spec.machine->name, file, hw_done, w)) &&
+         STEP(es_hyp_machine_restore(w->hyp, "may12", spec.machine->name, file, hw_done,
+                                     w)) &&
+         STEP(es_hyp_machine_stop(w->hyp, spec.machine->name, false, hw_done, w)) &&
          STEP(es_hyp_machine_start(w->hyp, &spec, hw_done, w)) &&
          STEP(es_hyp_range_remove(w->hyp, "may12", hw_done, w));
 #undef STEP
