@@ -30,6 +30,7 @@ enum es_hyp_event {
     ES_HYP_REBOOTED,
     ES_HYP_SUSPENDED,
     ES_HYP_RESUMED,
+    ES_HYP_SAVED,   /* and ended by it */
     ES_HYP_PRESSED, /* memory is short on the host: ask for its usage; machine is NULL */
     ES_HYP_CONNECTED, /* the connection is up (again): reconcile; machine is NULL */
     ES_HYP_LOST       /* the connection is down; machine is NULL */

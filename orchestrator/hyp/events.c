@@ -12,7 +12,7 @@ static void tell(struct es_hyp *hyp, virDomainPtr dom, enum es_hyp_event event,
     /* A name is no proof; whoever listens knows its own machines. */
     if (hyp->state == ES_HYP_CLOSING || name == NULL || !es_str_starts(name, "es-"))
         return;
-    if (event == ES_HYP_STOPPED || event == ES_HYP_CRASHED) {
+    if (event == ES_HYP_STOPPED || event == ES_HYP_CRASHED || event == ES_HYP_SAVED) {
         es_hyp_audit_notice(hyp, name);
         es_hyp_stops_notice(hyp, name);
     }
@@ -28,8 +28,6 @@ static const char *stopped_text(int detail)
         return "destroyed";
     case VIR_DOMAIN_EVENT_STOPPED_CRASHED:
         return "the guest crashed";
-    case VIR_DOMAIN_EVENT_STOPPED_SAVED:
-        return "saved";
     case VIR_DOMAIN_EVENT_STOPPED_FAILED:
         return "QEMU ended unexpectedly";
     default:
@@ -60,7 +58,8 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
              detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED ||
                      detail == VIR_DOMAIN_EVENT_STOPPED_FAILED
                  ? ES_HYP_CRASHED
-                 : ES_HYP_STOPPED,
+             : detail == VIR_DOMAIN_EVENT_STOPPED_SAVED ? ES_HYP_SAVED
+                                                        : ES_HYP_STOPPED,
              stopped_text(detail));
         break;
     case VIR_DOMAIN_EVENT_CRASHED:

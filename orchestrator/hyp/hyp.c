@@ -22,9 +22,9 @@
 
 const char *es_hyp_event_name(enum es_hyp_event event)
 {
-    static const char *const names[] = {"started",  "stopped",   "crashed",
-                                        "rebooted", "suspended", "resumed",
-                                        "pressed",  "connected", "lost"};
+    static const char *const names[] = {"started",   "stopped", "crashed", "rebooted",
+                                        "suspended", "resumed", "saved",   "pressed",
+                                        "connected", "lost"};
     ES_ASSERT((size_t)event < ES_COUNT(names));
     return names[event];
 }

@@ -62,7 +62,7 @@ START_TEST(comes_back_as_it_was)
     char uuid[37];
     memcpy(uuid, found()->uuid, sizeof uuid);
     ck_assert_msg(save(file) == 0, "%s", w.err.msg);
-    hw_wait_event(&w, MACHINE, ES_HYP_STOPPED);
+    hw_wait_event(&w, MACHINE, ES_HYP_SAVED);
     ck_assert_ptr_null(found());
     /* A host that was started anew knows nothing but the file. */
     snprintf(kept, sizeof kept, "/tmp/enshu-save-%d", (int)getpid());
