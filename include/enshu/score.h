@@ -33,6 +33,12 @@ enum es_machine_event {
 #undef X
 };
 
+enum es_park_event {
+#define X(name, number, word) ES_PARK_##name = (number),
+    ES_PARK_EVENT_MAP(X)
+#undef X
+};
+
 struct es_event {
     int64_t pos;   /* in the ledger, from 1; 0 before it is stored */
     int64_t ex_ms; /* exercise time */

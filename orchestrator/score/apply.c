@@ -81,6 +81,10 @@ static const char *check(const struct es_score *score, const struct es_event *ev
         if (!within(event->subject, score->model.objectives))
             return "there is no such objective";
         return NULL;
+    case ES_EV_PARK:
+        return event->a < ES_PARK_PARKING || event->a > ES_PARK_UNPARKED
+                   ? "there is no such step of parking"
+                   : NULL;
     case ES_EV_VOID:
         for (size_t i = 0; i < score->void_count; i++)
             if (score->voids[i].pos == event->pos)

@@ -12,7 +12,11 @@
     X(POINTS,   8, "points",   "team, b: points; text: {part?, by, reason}")                         \
     X(OVERRIDE, 9, "override", "team, subject: objective, a: 1 met, 0 not met; text: {by, reason}")  \
     X(NOTE,    10, "note",     "text: {by, text}")                                                   \
-    X(STEADY,  11, "steady",   "observations that told nothing new; team, subject: condition, a: outcome, b: exercise time of the last; instance, epoch, seq: of the last an agent told; text: {count, told, first_ms, first_seq, gap_ms}")
+    X(STEADY,  11, "steady",   "observations that told nothing new; team, subject: condition, a: outcome, b: exercise time of the last; instance, epoch, seq: of the last an agent told; text: {count, told, first_ms, first_seq, gap_ms}") \
+    X(PARK,    12, "park",     "a: es_park_event; text: {by?, reason?}; no fact and no point follows from it")
 #define ES_MACHINE_EVENT_MAP(X) \
     X(UP, 1, "up") X(READY, 2, "ready") X(DOWN, 3, "down") X(FAULT, 4, "fault") X(RESET, 5, "reset")
+/* Odd ones are intents: a core that comes after ends what was begun. */
+#define ES_PARK_EVENT_MAP(X) \
+    X(PARKING, 1, "parking") X(PARKED, 2, "parked") X(UNPARKING, 3, "unparking") X(UNPARKED, 4, "unparked")
 /* clang-format on */
