@@ -183,7 +183,7 @@ const char *member_title(const struct cli *cli, const json_t *object);
     X(mould_build) X(mould_rm) X(mould_verify) X(up) X(status) X(watch) X(start)           \
     X(pause) X(resume) X(stop) X(exec) X(console) X(reset) X(score) X(score_explain)     \
     X(rescore) X(ledger_export) X(ledger_verify) X(correct) X(rehearse) X(down)          \
-    X(gc) X(shutdown)
+    X(gc) X(shutdown) X(park) X(unpark)
 /* clang-format on */
 #define X(name) int run_##name(struct cli *cli, struct es_err *err);
 CLI_RUN_MAP(X)

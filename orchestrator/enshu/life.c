@@ -166,6 +166,62 @@ int run_stop(struct cli *cli, struct es_err *err)
     return move_clock(cli, "stop", err);
 }
 
+/* `park` and `unpark`. */
+static int sleep_or_wake(struct cli *cli, const char *method, json_t **ret_result,
+                         struct es_err *err)
+{
+    json_t *params = NULL;
+    int rc = core_range_params(cli, range_arg(cli), &params, err);
+    if (rc != 0)
+        return rc;
+    params_text(params, "by", option_by(cli));
+    params_text(params, "reason", cli->opt[OPT_reason]);
+    return call_shown(cli, method, params, ret_result, err);
+}
+
+static void print_seconds(const json_t *result)
+{
+    int64_t ms = member_int(result, "took_ms", 0);
+    printf("%lld.%llds", (long long)ms / 1000, (long long)ms / 100 % 10);
+}
+
+int run_park(struct cli *cli, struct es_err *err)
+{
+    json_t *result = NULL;
+    char size[32];
+    int rc = sleep_or_wake(cli, "park", &result, err);
+    if (result == NULL)
+        return rc;
+    printf("%s is parked: %lld machines, %s, in ", cli->range,
+           (long long)member_int(result, "machines", 0),
+           text_bytes(member_int(result, "bytes", 0), size, sizeof size));
+    print_seconds(result);
+    printf("; wake it with: enshu unpark %s\n", cli->range);
+    json_decref(result);
+    return rc;
+}
+
+int run_unpark(struct cli *cli, struct es_err *err)
+{
+    json_t *result = NULL;
+    char clock[80];
+    int rc = sleep_or_wake(cli, "unpark", &result, err);
+    if (result == NULL)
+        return rc;
+    show_clock(json_object_get(result, "clock"), clock, sizeof clock);
+    printf("%s is up again: %lld machines in ", cli->range,
+           (long long)member_int(result, "machines", 0));
+    print_seconds(result);
+    const char *state = member_text(json_object_get(result, "clock"), "state");
+    printf("; clock %s", clock);
+    if (es_str_eq(state, "paused") || es_str_eq(state, "ready"))
+        printf("; go on with: enshu %s %s", *state == 'p' ? "resume" : "start",
+               cli->range);
+    putchar('\n');
+    json_decref(result);
+    return rc;
+}
+
 int machine_name(const char *given, char *dst, size_t size, struct es_err *err)
 {
     const char *slash = strchr(given, '/');

@@ -26,7 +26,8 @@ struct progress {
 
 static enum out_color state_color(const char *state)
 {
-    if (es_str_eq(state, "ready") || es_str_eq(state, "done"))
+    if (es_str_eq(state, "ready") || es_str_eq(state, "done") ||
+        es_str_eq(state, "parked"))
         return GREEN;
     if (es_str_eq(state, "failed") || es_str_eq(state, "fault") ||
         es_str_eq(state, "down"))

@@ -21,8 +21,9 @@ void show_clock(const json_t *clock, char *dst, size_t size)
 }
 
 static const char *const states[] = {
-    "ready", "planned",  "disk",     "queued",    "starting", "booting", "personalising",
-    "setup", "checking", "stopping", "suspended", "failed",   "down",    "fault"};
+    "ready",         "planned", "disk",     "queued",   "starting",  "booting",
+    "personalising", "setup",   "checking", "stopping", "suspended", "failed",
+    "down",          "fault",   "parking",  "parked",   "waking"};
 
 static void print_machines(const json_t *machines)
 {

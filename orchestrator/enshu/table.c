@@ -107,6 +107,17 @@ const struct cli_command cli_commands[] = {
      "The clock never runs again; the ledger's head is signed. Machines stay until `down`.",
      "enshu stop --reason 'time is up'",
      "range by reason" CORE, 0, 1, false, run_stop},
+    {"park", "[RANGE]", "put a range to sleep: over a night, a week, a reboot of the host",
+     "Pauses the clock, suspends all machines at one moment, saves each to the disk and ends\n"
+     "it: its memory is free for others. Scores, clock and connections between machines stay\n"
+     "as they are. Wake it with `enshu unpark`.",
+     "enshu park\nenshu park monday --reason 'until next week'",
+     "range by reason" CORE, 0, 1, false, run_park},
+    {"unpark", "[RANGE]", "wake a parked range",
+     "Its machines go on from where they were, with the time of now. The clock stays paused\n"
+     "until `enshu resume`.",
+     "enshu unpark monday && enshu resume monday",
+     "range by reason" CORE, 0, 1, false, run_unpark},
     {"exec", "MACHINE -- COMMAND [ARGUMENT...]", "run a command inside a machine",
      "MACHINE is TEAM/NODE: t1/web or 1/web. Ends with the command's exit code, 128 plus the\n"
      "number of the signal that ended it, or 75 when it took too long.",

@@ -15,7 +15,7 @@ struct bring {
     struct range *range;
     struct bring_request request;
     struct job job;
-    size_t waiting;      /* machines not yet settled, networks not yet made */
+    size_t waiting;      /* machines not yet settled */
     struct es_err first; /* the first failure */
     size_t failures;
     bool mould_phase;
@@ -253,51 +253,16 @@ static void begin_moulds(struct bring *b)
     bring_machines(b, true);
 }
 
-/* ---------------------------------------------------------------- networks */
-
-static void network_made(struct bring *b, int status, const struct es_err *err)
+static void on_ground(struct range *r, int status, const struct es_err *err, void *arg)
 {
-    if (status != 0 && b->failures++ == 0)
-        b->first = *err;
-    if (--b->waiting > 0)
-        return;
-    if (b->failures > 0) {
-        struct es_err first = b->first;
-        es_err_prefix(&first, "networks");
-        finish(b, first.code, &first);
-        return;
-    }
-    begin_moulds(b);
-}
-
-static void on_network(void *ctx, int status, const struct es_err *err)
-{
-    if (!release(ctx))
-        network_made(ctx, status, err);
-}
-
-static void on_pool(void *ctx, int status, const struct es_err *err)
-{
-    struct bring *b = ctx;
-    struct range *r = b->range;
+    struct bring *b = arg;
+    (void)r;
     if (release(b))
         return;
-    if (status != 0) {
-        struct es_err pool_err = *err;
-        es_err_prefix(&pool_err, "the folder for disks");
-        finish(b, status, &pool_err);
-        return;
-    }
-    tell_step(b, "networks", "making networks");
-    b->waiting = 1;
-    for (size_t i = 0; i < r->plan->network_count; i++) {
-        b->waiting++;
-        hold(b);
-        hyp_submit(es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i],
-                                        on_network, b),
-                   on_network, b);
-    }
-    network_made(b, 0, NULL);
+    if (status != 0)
+        finish(b, status, err);
+    else
+        begin_moulds(b);
 }
 
 /* ---------------------------------------------------------------- images, seed, accelerator */
@@ -349,7 +314,6 @@ static void images_after(struct job *job)
 {
     struct bring *b = job->arg;
     struct range *r = b->range;
-    char pool[PATH_BYTES + 16];
     int status = job->status;
     struct es_err err = job->err;
     if (release(b))
@@ -364,9 +328,9 @@ static void images_after(struct job *job)
         tell_step(b, "accelerator",
                   "no KVM: machines run on TCG, slower, and TCG is no security boundary");
     mould_disks(r);
-    es_str_printf(pool, sizeof pool, "%s/disks", r->dir);
+    tell_step(b, "networks", "making networks");
     hold(b);
-    hyp_submit(es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, b), on_pool, b);
+    ground_apply(r, on_ground, b);
 }
 
 static void begin_images(struct bring *b)
@@ -481,6 +445,8 @@ static int find_or_make(struct es_range_core *core, const struct bring_request *
                           "range %s is already there with another scenario or number of "
                           "teams; take it down first, or name this one with --range",
                           name);
+    if (old->phase == R_PARKED)
+        return range_check_up(old, err);
     if (range_is_busy(old))
         return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
                           name);

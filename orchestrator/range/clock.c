@@ -109,9 +109,8 @@ static void move_clock(struct es_range_core *core, const json_t *params,
     struct es_err err = {0};
     if (r == NULL)
         return;
-    if (r->phase != R_UP) {
-        reply_fail_new(reply, ES_ESTATE,
-                       "range %s is not up; bring it up first with `enshu up`", r->name);
+    if (range_check_up(r, &err) != 0) {
+        reply->fail(reply, &err);
         return;
     }
     if (to == ES_CLOCK_RUNNING && is_start != (r->clock.state == ES_CLOCK_READY)) {

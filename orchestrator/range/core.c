@@ -124,24 +124,50 @@ static void note_listed(struct es_range_core *core, const struct es_hyp_object *
     }
 }
 
+static void on_resumed(void *ctx, int status, const struct es_err *err)
+{
+    struct machine *m = ctx;
+    if (range_release(m->range))
+        return;
+    if (status == 0)
+        machine_wake(m);
+    else
+        machine_lost(m, err->msg);
+}
+
+/* It was unparked as the core, or the connection, ended: the ledger says that it runs. */
+static void resume(struct machine *m)
+{
+    m->answered = m->own_done = true;
+    machine_set(m, M_WAKING, "suspended");
+    range_hold(m->range);
+    hyp_submit(es_hyp_machine_resume(m->range->core->hyp, m->plan->name, on_resumed, m),
+               on_resumed, m);
+}
+
 static void reconcile(struct machine *m)
 {
     struct es_range_core *core = m->range->core;
     bool runs = (m->listed & LISTED_RUNS) != 0;
+    bool paused = (m->listed & LISTED_PAUSED) != 0;
     enum machine_state state = machine_state(m);
     if (runs && state == M_PLANNED && m->mould) /* half set up: begun anew by `up` */
         hyp_submit(es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
                    on_stray, core);
-    else if (state == M_PLANNED && m->was_suspended && (m->listed & LISTED_PAUSED) != 0) {
+    else if (state == M_PLANNED && m->was_suspended && paused) {
         m->forked = (m->listed & LISTED_FORKED) != 0;
         capacity_adopt(m);
+    } else if (paused && m->link == NULL &&
+               (state == M_WAKING || (state == M_PLANNED && m->was_ready))) {
+        m->forked = (m->listed & LISTED_FORKED) != 0;
+        resume(m);
     } else if (runs && state == M_PLANNED) {
         m->forked = (m->listed & LISTED_FORKED) != 0;
         machine_adopt(m, m->was_ready);
     } else if ((!runs && state == M_READY) || (m->listed == 0 && state == M_SUSPENDED))
         machine_gone(m, true, "it ended while the core or libvirt was away");
     else if (!runs && state == M_PLANNED && (m->was_ready || m->was_suspended))
-        machine_lost(m);
+        machine_lost(m, "it ended while the core was away");
 }
 
 static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
@@ -158,11 +184,13 @@ static void on_list(void *ctx, int status, const struct es_hyp_object *objects,
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count && r->phase == R_UP; i++)
             reconcile(&r->machines[i]);
+        if ((r->phase == R_PARKING || r->phase == R_UNPARKING) && r->park == NULL)
+            park_mend(r);
     }
     go_on(core);
 }
 
-static void list_machines(struct es_range_core *core)
+void core_list_machines(struct es_range_core *core)
 {
     if (es_hyp_list(core->hyp, NULL, on_list, core) == 0)
         return;
@@ -180,7 +208,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
         core->info = *info;
     else
         es_log_warn("the hypervisor does not say what it is: %s", err->msg);
-    list_machines(core);
+    core_list_machines(core);
 }
 
 /* Behind a new connection may be another hypervisor: what it is must be known before a
@@ -188,7 +216,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
 static void look_around(struct es_range_core *core)
 {
     if (es_hyp_info(core->hyp, on_info, core) != 0)
-        list_machines(core);
+        core_list_machines(core);
 }
 
 void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
@@ -218,6 +246,8 @@ void core_hyp_event(void *ctx, const char *name, enum es_hyp_event event,
         machine_gone(m, true, detail != NULL ? detail : "its QEMU ended");
     else if (event == ES_HYP_REBOOTED)
         machine_rebooted(m);
+    else if (event == ES_HYP_SAVED && m->range->phase == R_UP)
+        machine_gone(m, true, "it was saved, but not by enshu");
     else if (event == ES_HYP_STOPPED)
         machine_gone(m, false, detail != NULL ? detail : "it was switched off");
 }

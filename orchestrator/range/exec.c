@@ -121,6 +121,9 @@ void es_range_call_console(struct es_range_core *core, const json_t *params,
         es_err_set(&err, ES_ENOENT, "no such range; `enshu status` lists them");
     else if (console == NULL)
         es_err_nomem(&err);
+    else if (m != NULL && machine_state(m) == M_PARKED)
+        es_err_set(&err, ES_ESTATE, "%s is parked; `enshu unpark %s` wakes it", m->label,
+                   r->name);
     else if (m != NULL) {
         console->reply = reply;
         console->machine = m;

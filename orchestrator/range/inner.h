@@ -3,6 +3,7 @@
  *
  *   up: load -> plan -> capacity -> images -> seed -> moulds -> machines -> UP
  *   then clock commands, probes, observations -> ledger -> fold -> watchers
+ *   park: all machines saved and ended -> PARKED; unpark: -> UP, also after a reboot
  *   down: links closed, objects removed, ledger kept, folder removed
  */
 #ifndef ORCHESTRATOR_RANGE_INNER_H
@@ -28,6 +29,7 @@
 #define MACHINE_TRIES_MAX 3
 #define BOOT_LIMIT_MS     600000 /* start call to the agent's hello */
 #define FORK_LIMIT_MS     180000 /* the same for a fork */
+#define WAKE_LIMIT_MS     180000 /* and for a machine that was parked */
 #define PATH_BYTES        1024
 #define SILENT_LIMIT_MS   75000 /* two heartbeats and a half */
 #define MARK_EVERY_MS     10000 /* an idle ledger still records the clock this often */
@@ -102,7 +104,7 @@ void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
 
 /* clang-format off */
 #define MACHINE_STATE_MAP(X)                                                                 \
-    X(PLANNED, "planned",      ES_SM_TO(M_DISK) | ES_SM_TO(M_BOOTING) | ES_SM_TO(M_READY) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_SUSPENDED)) \
+    X(PLANNED, "planned",      ES_SM_TO(M_DISK) | ES_SM_TO(M_BOOTING) | ES_SM_TO(M_READY) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_SUSPENDED) | ES_SM_TO(M_PARKING) | ES_SM_TO(M_PARKED) | ES_SM_TO(M_WAKING)) \
     X(DISK,    "disk",         ES_SM_TO(M_QUEUED) | ES_SM_TO(M_FAILED))                      \
     X(QUEUED,  "queued",       ES_SM_TO(M_STARTING) | ES_SM_TO(M_FAILED))                    \
     X(STARTING, "starting",    ES_SM_TO(M_BOOTING) | ES_SM_TO(M_FAILED))                     \
@@ -110,12 +112,15 @@ void core_hyp_event(void *ctx, const char *machine, enum es_hyp_event event,
     X(PERSONALISING, "personalising", ES_SM_TO(M_SETUP) | ES_SM_TO(M_CHECKING) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(SETUP,   "setup",        ES_SM_TO(M_CHECKING) | ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
     X(CHECKING, "checking",    ES_SM_TO(M_READY) | ES_SM_TO(M_FAILED) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN)) \
-    X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING) | ES_SM_TO(M_SUSPENDED)) \
-    X(SUSPENDED, "suspended",  ES_SM_TO(M_READY) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING)) \
+    X(READY,   "ready",        ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING) | ES_SM_TO(M_SUSPENDED) | ES_SM_TO(M_PARKING)) \
+    X(SUSPENDED, "suspended",  ES_SM_TO(M_READY) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_STOPPING) | ES_SM_TO(M_PARKING)) \
     X(FAILED,  "failed",       ES_SM_TO(M_PLANNED))                                          \
     X(DOWN,    "down",         ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
     X(FAULT,   "fault",        ES_SM_TO(M_PLANNED) | ES_SM_TO(M_BOOTING))                    \
-    X(STOPPING, "stopping",    ES_SM_TO(M_PLANNED) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAILED))
+    X(STOPPING, "stopping",    ES_SM_TO(M_PLANNED) | ES_SM_TO(M_DOWN) | ES_SM_TO(M_FAILED)) \
+    X(PARKING, "parking",      ES_SM_TO(M_PARKED) | ES_SM_TO(M_WAKING) | ES_SM_TO(M_FAULT)) \
+    X(PARKED,  "parked",       ES_SM_TO(M_WAKING) | ES_SM_TO(M_FAULT))                       \
+    X(WAKING,  "waking",       ES_SM_TO(M_PARKED) | ES_SM_TO(M_READY) | ES_SM_TO(M_PERSONALISING) | ES_SM_TO(M_FAULT) | ES_SM_TO(M_DOWN))
 /* clang-format on */
 enum machine_state {
 #define X(name, word, allowed) M_##name,
@@ -189,6 +194,7 @@ struct machine {
     bool setup_done;   /* this disk has seen `setup` */
     bool own_done;     /* and was ready once: passwords on it are the trainees' */
     bool was_ready;    /* what the ledger says, after a restart */
+    bool answered; /* its agent did, before it was parked; else it is not waited for */
     char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
     struct es_hyp_machine spec;
 };
@@ -202,7 +208,8 @@ void machine_set(struct machine *m, enum machine_state state, const char *detail
 void machine_settle(struct machine *m, bool ok, const struct es_err *err);
 void machine_fail(struct machine *m, const char *step, const struct es_err *err);
 void machine_rebooted(struct machine *m);
-void machine_lost(struct machine *m); /* ready before a restart, not there after it */
+void machine_lost(struct machine *m,
+                  const char *cause); /* not there any more, by a fault of ours */
 void machine_gone(struct machine *m, bool fault,
                   const char *cause); /* the domain ended */
 int machine_call(struct machine *m, enum es_wire_op op, json_t *args, int64_t deadline_ms,
@@ -245,6 +252,12 @@ void core_try_boots(struct es_range_core *core);
 
 /* How long the step took that began last; the next begins. */
 int64_t machine_lap_us(struct machine *m);
+
+/* ---- wake.c: a machine that was suspended, saved perhaps, and runs again */
+/* To WAKING, and from there to READY when its agent answered and has the right time; settles
+ * (READY or FAULT). */
+void machine_wake(struct machine *m);
+void machine_awake(struct machine *m); /* its agent answers */
 
 /* ---- steps: setup, personalise, solutions */
 typedef void (*on_steps)(struct machine *m, int status, const struct es_err *err,
@@ -298,7 +311,16 @@ struct es_reply *waiting_end(struct es_list *link, int64_t *ret_number);
 enum mode { MODE_AUTO, MODE_BOOT, MODE_FORK };
 #define MOULD_KEY_MAX 41 /* 40 hex digits */
 
-enum range_phase { R_BRINGING, R_UP, R_FAILED, R_LEAVING };
+enum range_phase {
+    R_BRINGING,
+    R_UP,
+    R_FAILED,
+    R_LEAVING,
+    R_PARKING,   /* on its way to be parked */
+    R_PARKED,    /* its machines are files */
+    R_UNPARKING, /* on its way back, and may still return to PARKED */
+    R_WAKING     /* its machines run again; their agents are waited for */
+};
 
 /* Looks that told nothing new and are no event yet. */
 struct look_run {
@@ -349,6 +371,7 @@ struct effect_call {
 };
 
 struct bring;
+struct park;
 struct rebuild;
 struct rehearsal;
 struct range {
@@ -407,12 +430,14 @@ struct range {
     json_t *news; /* changes since the last snapshot, capped */
 
     struct bring *bring;
+    struct park *park;
     struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
     struct es_reply *sign_reply; /* who stopped, and waits for the signature */
     bool
         held_back; /* the ledger was lost: nothing is acknowledged until the clock runs */
     bool unlisted; /* restored; which of its machines run is not known yet */
+    int parked;    /* enum es_park_event, the last of the ledger; 0: none that counts */
     int readers;   /* workers that read the ledger */
     struct es_list effects; /* without a durable outcome */
     int64_t next_effect;
@@ -438,6 +463,8 @@ bool range_release(struct range *r);
 void range_reader(struct range *r);
 bool range_reader_done(struct range *r);
 bool range_is_busy(const struct range *r); /* something long works on its machines */
+/* 0 when the range is up, though some machine may be worked on; else what to do about it. */
+int range_check_up(const struct range *r, struct es_err *err);
 struct machine *range_machine(struct range *r, int team, int node);
 struct machine *range_find_machine(struct range *r, const char *label,
                                    struct es_err *err);
@@ -534,6 +561,13 @@ void range_changed(struct range *r);
 void range_news(struct range *r, json_t *news); /* takes */
 void range_watch_end(struct range *r);
 
+/* ---- ground.c: the pool and the networks. Calls back once, perhaps from inside; the caller
+ * holds the range open meanwhile. */
+void ground_apply(struct range *r,
+                  void (*done)(struct range *r, int status, const struct es_err *err,
+                               void *arg),
+                  void *arg);
+
 /* ---- bring.c */
 struct bring_request {
     const char *file, *name, *accel; /* name, accel: NULL for the default */
@@ -616,8 +650,21 @@ bool mould_known(const struct range *r, int node);
 void mould_disks(struct range *r);
 void mould_settled(struct machine *m, bool ok, const struct es_err *err);
 
+/* ---- park.c, unpark.c */
+void park_cancel(struct range *r); /* the range ends */
+void park_free(struct range *r);   /* and is freed */
+/* What a core before this one had begun, or what a lost connection broke off, is brought to
+ * an end; the machines of the host are known. */
+void park_mend(struct range *r);
+void park_progress(struct machine *m);
+/* ---- parked.c: which machines are parked, in RANGE/parked/ */
+int parked_restore(struct range *r, struct es_err *err);
+
 /* ---- rehearse.c */
 void rehearse_cancel(struct range *r); /* the range ends */
+
+/* ---- core.c */
+void core_list_machines(struct es_range_core *core); /* and compare with what is known */
 
 /* ---- down.c */
 void range_down(struct range *r,

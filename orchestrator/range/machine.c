@@ -33,7 +33,8 @@ int machine_init(struct machine *m, struct range *range, int index, struct es_er
                       m->node->name);
     es_sm_init(&m->sm, machine_states, M_PLANNED, m->label);
     es_list_init(&m->ops);
-    m->next_id = core_boottime_ms() & 0x3fffffff;
+    /* Not those of a core before this one: an agent runs no id twice. */
+    m->next_id = randombytes_random();
     m->baselines = json_object();
     int rc = es_str_printf(m->disk, sizeof m->disk, "%s/disks/%s.qcow2", range->dir,
                            plan->name);
@@ -79,6 +80,7 @@ void machine_set(struct machine *m, enum machine_state state, const char *detail
         m->ready_ms = uv_now(m->range->core->loop);
     bring_machine_progress(m);
     reset_machine_progress(m);
+    park_progress(m);
     range_changed(m->range);
 }
 
@@ -238,9 +240,8 @@ void machine_rebooted(struct machine *m)
                      NULL, &ignored);
 }
 
-void machine_lost(struct machine *m)
+void machine_lost(struct machine *m, const char *cause)
 {
-    static const char cause[] = "it ended while the core was away";
     machine_set(m, M_FAULT, cause);
     range_machine_event(m, ES_MEV_FAULT, cause);
 }
@@ -251,7 +252,7 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
     /* In the other states it is the end of a machine that was there before. */
     bool awaited = state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
                    state == M_CHECKING || state == M_READY || state == M_STOPPING ||
-                   state == M_SUSPENDED;
+                   state == M_SUSPENDED || state == M_WAKING;
     if (m->range->taking_down || m->resetting || !awaited)
         return;
     steps_abort(m);
@@ -264,7 +265,7 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
         machine_settle(m, true, NULL);
         return;
     }
-    if (state != M_READY && state != M_SUSPENDED) {
+    if (state != M_READY && state != M_SUSPENDED && state != M_WAKING) {
         struct es_err err = {0};
         es_err_set(&err, ES_EHYP, "the machine ended: %s", cause);
         machine_fail(m, machine_states[state].name, &err);
@@ -274,6 +275,11 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
     fault |= state == M_SUSPENDED;
     machine_set(m, fault ? M_FAULT : M_DOWN, cause);
     range_machine_event(m, fault ? ES_MEV_FAULT : ES_MEV_DOWN, cause);
+    if (state == M_WAKING) {
+        struct es_err err = {0};
+        es_err_set(&err, ES_EHYP, "%s ended: %s", m->label, cause);
+        machine_settle(m, false, &err);
+    }
 }
 
 /* ---------------------------------------------------------------- the agent's link */
@@ -303,6 +309,8 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
         machine_release_boot(m);
         m->on_timer = NULL;
         machine_personalise(m);
+    } else if (state == M_WAKING) {
+        machine_awake(m);
     } else if (state == M_READY && !es_str_eq(m->done_epoch, hello->epoch) &&
                m->done_epoch[0] != '\0') {
         es_log_info("%s: its agent started anew, personalising again", m->label);

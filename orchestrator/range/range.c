@@ -70,6 +70,7 @@ static void free_range(struct range *r)
     ES_ASSERT(es_list_empty(&r->effects));
     probing_finish(r);
     es_free(r->freeze);
+    park_free(r);
     es_store_close(r->store);
     es_score_destroy(r->score);
     es_plan_destroy(r->plan);
@@ -255,11 +256,29 @@ bool range_reader_done(struct range *r)
 
 bool range_is_busy(const struct range *r)
 {
-    bool busy = r->phase == R_BRINGING || r->phase == R_LEAVING || r->taking_down ||
-                r->rehearsal_busy;
+    bool busy = r->phase == R_BRINGING || r->phase == R_LEAVING ||
+                r->phase == R_PARKING || r->phase == R_UNPARKING ||
+                r->phase == R_WAKING || r->taking_down || r->rehearsal_busy;
     for (size_t i = 0; i < r->machine_count && !busy; i++)
         busy = r->machines[i].resetting || r->machines[i].on_settled != NULL;
     return busy;
+}
+
+int range_check_up(const struct range *r, struct es_err *err)
+{
+    if (r->phase == R_PARKED)
+        return es_err_set(err, ES_ESTATE,
+                          "range %s is parked; `enshu unpark %s` wakes it", r->name,
+                          r->name);
+    if (r->phase == R_PARKING || r->phase == R_UNPARKING || r->phase == R_WAKING ||
+        r->taking_down)
+        return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
+                          r->name);
+    if (r->phase != R_UP)
+        return es_err_set(err, ES_ESTATE,
+                          "range %s is not up; bring it up first with `enshu up`",
+                          r->name);
+    return 0;
 }
 
 /* Called again by each thing that ends; the last one frees. A commit in flight is waited
@@ -280,6 +299,7 @@ void range_close(struct range *r, void (*on_gone)(void *arg), void *arg)
             machine_close(&r->machines[i]);
         effects_leave(r);
         rehearse_cancel(r);
+        park_cancel(r);
         uv_close((uv_handle_t *)&r->tick, on_handle_closed);
         uv_close((uv_handle_t *)&r->watch_timer, on_handle_closed);
     }
@@ -345,6 +365,11 @@ static int restore_event(void *ctx, const struct es_event *event)
     struct range *r = x->range;
     if (event->type == ES_EV_INTENT || event->type == ES_EV_OUTCOME)
         return effects_recall(r, event, x->err);
+    if (event->type == ES_EV_PARK)
+        r->parked = event->a;
+    /* A running clock belongs to a range that is up, whatever could not be written. */
+    if (event->type == ES_EV_CLOCK && event->a == ES_CLOCK_RUNNING)
+        r->parked = 0;
     if (event->type != ES_EV_MACHINE)
         return 0;
     int index = es_plan_machine_of(r->plan, event->team, event->subject);
@@ -355,6 +380,15 @@ static int restore_event(void *ctx, const struct es_event *event)
     m->was_ready = event->a == ES_MEV_READY;
     m->was_suspended = event->a == ES_MEV_FAULT && event->b == 1;
     return 0;
+}
+
+static int restore_phase(struct range *r, struct es_err *err)
+{
+    r->phase = r->parked == ES_PARK_PARKING     ? R_PARKING
+               : r->parked == ES_PARK_PARKED    ? R_PARKED
+               : r->parked == ES_PARK_UNPARKING ? R_UNPARKING
+                                                : R_UP;
+    return r->phase == R_UP ? 0 : parked_restore(r, err);
 }
 
 static int restore(struct es_range_core *core, const char *name, struct es_err *err)
@@ -407,6 +441,8 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
         images_restore(r);
     for (size_t i = 0; i < r->machine_count && rc == 0; i++)
         baselines_restore(&r->machines[i]);
+    if (rc == 0)
+        rc = restore_phase(r, err);
     if (rc != 0) {
         range_close(r, NULL, NULL);
         return rc;
@@ -430,7 +466,6 @@ static int restore(struct es_range_core *core, const char *name, struct es_err *
         }
     }
     effects_restored(r);
-    r->phase = R_UP;
     r->unlisted = true;
     probing_tick(r);
     es_log_info("range %s: restored at event %lld, clock %s", r->name,

@@ -138,10 +138,12 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params,
     json_int_t team = json_integer_value(json_object_get(params, "team"));
     struct range *r = core_find_range(core, name);
     struct es_err err = {0};
-    if (r == NULL || r->phase != R_UP || r->taking_down) {
-        reply_fail_new(reply, r == NULL ? ES_ENOENT : ES_EBUSY, "range %s is %s", name,
-                       r == NULL ? "not there; `enshu status` lists them"
-                                 : "being worked on; wait for it");
+    if (r == NULL) {
+        reply_fail_new(reply, ES_ENOENT, "no range %s; `enshu status` lists them", name);
+        return;
+    }
+    if (range_check_up(r, &err) != 0) {
+        reply->fail(reply, &err);
         return;
     }
     struct machine *m = label != NULL ? range_find_machine(r, label, &err) : NULL;

@@ -6,7 +6,8 @@
 
 #define NEWS_MAX 500
 
-static const char *const phase_names[] = {"bringing-up", "up", "failed", "leaving"};
+static const char *const phase_names[] = {"bringing-up", "up",     "failed",    "leaving",
+                                          "parking",     "parked", "unparking", "waking"};
 
 /* NULL: it came up before this core did. */
 static json_t *took_json(const struct machine *m)

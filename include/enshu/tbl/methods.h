@@ -22,6 +22,8 @@
     X("pause",         pause,         CALL,   "range:string! by:string reason:string",                             "{clock}") \
     X("resume",        resume,        CALL,   "range:string! by:string reason:string",                             "{clock}") \
     X("stop",          stop,          CALL,   "range:string! by:string reason:string",                             "{clock, signed}") \
+    X("park",          park,          STREAM, "range:string! by:string reason:string",                             "{range, machines, bytes, took_ms}") \
+    X("unpark",        unpark,        STREAM, "range:string! by:string reason:string",                             "{range, machines, took_ms, clock}") \
     X("exec",          exec,          STREAM, "range:string! machine:string! argv:list shell:string user:string timeout_ms:int stdin:string", "{exit|signal, truncated, timeout}; progress {stream, data}") \
     X("console",       console,       STREAM, "range:string! machine:string!",                                     "progress {data}, base64, until the client leaves") \
     X("console.send",  console_send,  CALL,   "range:string! machine:string! data:string!",                        "{}") \
