@@ -14,17 +14,15 @@ int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
                                        int64_t pos),
                      void *arg, struct es_err *err)
 {
-    if (to == ES_CLOCK_RUNNING && r->held_back) {
-        int rc = range_reopen_ledger(r, err);
-        if (rc != 0)
-            return rc;
-    }
+    int rc = to == ES_CLOCK_RUNNING ? range_reopen_ledger(r, err) : 0;
+    if (rc != 0)
+        return rc;
     int64_t mono_ms = core_boottime_ms();
     struct es_clock before = r->clock, next = before;
-    int rc = to == ES_CLOCK_PAUSED          ? es_clock_pause(&next, mono_ms, err)
-             : to == ES_CLOCK_STOPPED       ? es_clock_stop(&next, mono_ms, err)
-             : next.state == ES_CLOCK_READY ? es_clock_start(&next, mono_ms, err)
-                                            : es_clock_resume(&next, mono_ms, err);
+    rc = to == ES_CLOCK_PAUSED          ? es_clock_pause(&next, mono_ms, err)
+         : to == ES_CLOCK_STOPPED       ? es_clock_stop(&next, mono_ms, err)
+         : next.state == ES_CLOCK_READY ? es_clock_start(&next, mono_ms, err)
+                                        : es_clock_resume(&next, mono_ms, err);
     if (rc != 0)
         return rc;
     struct es_event event = {.type = ES_EV_CLOCK,

@@ -505,6 +505,7 @@ void range_advance(
 /* ---- lost.c */
 void range_lost_ledger(struct range *r, int status, const struct es_err *err);
 void range_take_again(struct range *r); /* what the agents hold is asked for again */
+/* Once it is to take events again: reads what it holds. Nothing to do when it was not lost. */
 int range_reopen_ledger(struct range *r, struct es_err *err);
 bool range_quiet(const struct range *r);
 int range_clock_move(struct range *r, enum es_clock_state to, const char *by,

@@ -104,6 +104,8 @@ int range_reopen_ledger(struct range *r, struct es_err *err)
 {
     struct es_score *old = r->score;
     struct es_clock_mark mark;
+    if (!r->held_back)
+        return 0;
     if (r->commit_in_flight || r->readers > 0)
         return es_err_set(err, ES_EBUSY,
                           "the ledger is being written or read; repeat it");

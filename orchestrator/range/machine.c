@@ -252,7 +252,7 @@ void machine_gone(struct machine *m, bool fault, const char *cause)
     /* In the other states it is the end of a machine that was there before. */
     bool awaited = state == M_BOOTING || state == M_PERSONALISING || state == M_SETUP ||
                    state == M_CHECKING || state == M_READY || state == M_STOPPING ||
-                   state == M_SUSPENDED || state == M_WAKING;
+                   state == M_SUSPENDED || (state == M_WAKING && m->link != NULL);
     if (m->range->taking_down || m->resetting || !awaited)
         return;
     steps_abort(m);

@@ -366,7 +366,7 @@ static int check_machines(const struct range *r, struct es_plan *need, struct es
     return 0;
 }
 
-static int check(const struct range *r, struct es_err *err)
+static int check(struct range *r, struct es_err *err)
 {
     struct es_plan need = {.team_count = r->team_count};
     struct es_plan_host host = {.disk_bytes = core_disk_free(r->core)};
@@ -379,6 +379,8 @@ static int check(const struct range *r, struct es_err *err)
         rc = check_machines(r, &need, err);
     if (rc == 0)
         rc = es_plan_fits(&need, &host, NULL, err);
+    if (rc == 0)
+        rc = range_reopen_ledger(r, err);
     return rc;
 }
 

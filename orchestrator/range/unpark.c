@@ -272,10 +272,14 @@ void es_range_call_unpark(struct es_range_core *core, const json_t *params,
     if (p == NULL)
         return;
     struct range *r = p->range;
-    if (r->phase != R_PARKED || r->taking_down) {
-        reply_fail_new(reply, r->phase == R_UP ? ES_ESTATE : ES_EBUSY, "range %s is %s",
-                       r->name,
-                       r->phase == R_UP ? "not parked" : "being worked on; wait for it");
+    if (r->phase != R_PARKED || r->taking_down)
+        es_err_set(&err, r->phase == R_UP ? ES_ESTATE : ES_EBUSY, "range %s is %s",
+                   r->name,
+                   r->phase == R_UP ? "not parked" : "being worked on; wait for it");
+    else
+        range_reopen_ledger(r, &err);
+    if (err.code != 0) {
+        reply->fail(reply, &err);
         json_decref(p->who);
         es_free(p);
         return;

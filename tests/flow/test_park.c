@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../support/core_world.h"
+#include "../support/sqlite_faults.h"
 #include "enshu/common/str.h"
 #include "enshu/hyp.h"
 #include "enshu/store.h"
@@ -420,6 +421,46 @@ START_TEST(what_cannot_be_unparked_sleeps_on)
 }
 END_TEST
 
+/* Whether the n-th sync of it failed. */
+static bool try_with_fault(const char *method, long n)
+{
+    sqlite_faults_set(FAULT_SYNC, n, NULL);
+    int rc = cw_try(&w, method, NULL);
+    bool failed = sqlite_faults_happened();
+    sqlite_faults_set(FAULT_NONE, 0, NULL);
+    ck_assert_msg((rc != 0) == failed, "%s, sync %ld: %s", method, n, w.err.msg);
+    ck_assert_int_lt(n, 100);
+    return failed;
+}
+
+/* What is not durable did not happen. Each step is a commit of one sync, in a ledger that
+ * is opened anew after each failure. */
+START_TEST(steps_that_cannot_be_kept_are_taken_back)
+{
+    long n = 1;
+    sqlite_faults_install();
+    begin(1, true);
+    for (; try_with_fault("park", n); n++) {
+        assert_range("up", "ready", "ready");
+        cw_call(&w, "park", NULL);
+        cw_call(&w, "unpark", NULL);
+    }
+    ck_assert_int_eq(n, 3); /* PARKING, PARKED; none */
+    assert_range("parked", "ready", "parked");
+    for (n = 1; try_with_fault("unpark", n); n++) {
+        assert_range("parked", "ready", "parked");
+        cw_call(&w, "unpark", NULL);
+        cw_call(&w, "park", NULL);
+    }
+    ck_assert_int_eq(n, 3);
+    assert_range("up", "ready", "ready");
+    play();
+    cw_call(&w, "pause", NULL);
+    cw_assert_rescore(&w);
+    finish();
+}
+END_TEST
+
 /* ---------------------------------------------------------------- room */
 
 static json_int_t number_in(const char *text, const char *before)
@@ -639,6 +680,7 @@ Suite *park_suite(void)
     tcase_add_test(tc, agents_are_waited_for_as_they_were);
     tcase_add_test(tc, what_cannot_be_parked_runs_on);
     tcase_add_test(tc, what_cannot_be_unparked_sleeps_on);
+    tcase_add_test(tc, steps_that_cannot_be_kept_are_taken_back);
     tcase_add_test(tc, room_is_looked_for_first);
     tcase_add_test(tc, memory_is_looked_for_first);
     tcase_add_loop_test(tc, a_parking_that_was_begun_is_ended, 0, (int)ES_COUNT(unsaved));
