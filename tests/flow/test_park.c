@@ -668,6 +668,45 @@ START_TEST(what_was_unparked_is_resumed)
 }
 END_TEST
 
+static bool is_settled(const json_t *range, void *ctx)
+{
+    bool *parked = ctx;
+    *parked = es_str_eq(text_of(range, "state"), "parked");
+    return *parked || (es_str_eq(text_of(range, "state"), "up") &&
+                       (all_ready(range, NULL) || count_machines("fault") > 0));
+}
+
+/* The core ends in good order, after so many turns of its loop; the one after it finds each
+ * machine saved, or lost with the hypervisor. */
+START_TEST(may_end_at_any_moment)
+{
+    bool parked = false;
+    int cut_short = -1;
+    for (int turns = 0; !parked || count_machines("parked") < 2; turns++) {
+        json_t *params = json_pack("{s:s}", "range", CORE_RANGE);
+        int64_t id;
+        if (turns > 0) {
+            cw_call(&w, "down", NULL);
+            cw_end(&w);
+            cw_close(&w);
+        }
+        begin(1, true);
+        ck_assert_int_eq(es_client_call(w.client, "park", params, &id, &w.err), 0);
+        for (int i = 0; i < turns; i++)
+            cw_step(&w);
+        cw_end(&w);
+        cw_start_here(&w);
+        cw_until(&w, is_settled, &parked);
+        cut_short++;
+        ck_assert_int_lt(turns, 200);
+    }
+    ck_assert_int_gt(cut_short, 0);
+    cw_call(&w, "unpark", NULL);
+    assert_range("up", "ready", "ready");
+    finish();
+}
+END_TEST
+
 Suite *park_suite(void);
 Suite *park_suite(void)
 {
@@ -687,6 +726,7 @@ Suite *park_suite(void)
     tcase_add_test(tc, a_machine_that_a_crash_took_is_our_fault);
     tcase_add_loop_test(tc, an_unparking_that_was_begun_is_taken_back, 0, 2);
     tcase_add_test(tc, what_was_unparked_is_resumed);
+    tcase_add_test(tc, may_end_at_any_moment);
     suite_add_tcase(suite, tc);
     return suite;
 }
