@@ -13,8 +13,8 @@
 
 #include "inner.h"
 
-/* Saved or restored at once; one connection of the hypervisor is left to others. */
-#define PARK_WIDE   (ES_HYP_CONNECTIONS - 1)
+/* Saved or restored at once; half the connections of the hypervisor are left to others. */
+#define PARK_WIDE   (ES_HYP_CONNECTIONS / 2)
 #define PARK_FOLDER "parked"
 
 struct park {
