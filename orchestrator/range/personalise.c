@@ -264,7 +264,7 @@ static void begin_steps(struct machine *m);
 static void on_setup(struct machine *m, int status, const struct es_err *err, void *arg)
 {
     (void)arg;
-    if (status == 0 && machine_state(m) == M_SETUP && !m->mould) {
+    if (status == 0 && machine_state(m) == M_SETUP && !m->mould && !m->setup_done) {
         m->setup_done = true;
         begin_steps(m);
         return;
