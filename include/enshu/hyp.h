@@ -128,7 +128,8 @@ struct es_hyp_machine {
     const struct es_plan *plan; /* borrows until done */
     const struct es_plan_machine *machine;
     const char *kernel, *initrd, *cmdline;
-    const char *disk;       /* the overlay */
+    const char *disk;       /* the overlay, or a disk of its own */
+    bool disk_kept;         /* it outlives the range: what the guest flushes is on it */
     const char *seed;       /* ISO image with label CIDATA, read-only */
     const char *channel;    /* Unix socket QEMU listens on for org.enshu.agent.0 */
     const char *serial_log; /* NULL: none; keeps what the console printed */

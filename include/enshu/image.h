@@ -48,6 +48,12 @@ int es_image_list(const struct es_image_config *config, json_t **ret_list,
 int es_image_remove(const struct es_image_config *config, const char *digest,
                     struct es_err *err);
 
+/* Makes `to` a disk of its own, without a backing file, from the qcow2 `from` and all that it
+ * rests on; as large as `size_bytes`, or as `from` when that is 0. Whole and flushed, or not
+ * there. */
+int es_image_copy(const char *from, const char *to, int64_t size_bytes,
+                  struct es_err *err);
+
 /* Writes the seed disc (ISO 9660, label CIDATA) with the agent, its start script, and
  * NoCloud meta-data and user-data for stock cloud images; written beside and renamed. */
 int es_image_seed(const char *path, const char *agent_path, const char *instance_id,

@@ -19,7 +19,8 @@
  * translated code, which is bounded to that. */
 #define ES_PLAN_TB_CACHE_BYTES (32LL << 20)
 #define ES_PLAN_QEMU_BYTES     ((32LL << 20) + ES_PLAN_TB_CACHE_BYTES)
-/* An overlay holds what its machine writes: a plan counts 1/4 of the disk's size. */
+/* An overlay holds what its machine writes: a plan counts 1/4 of the disk's size; all of one
+ * that is kept (lifetime: programme), which is none. */
 #define ES_PLAN_OVERLAY_SHARE 4
 
 struct es_plan_network {

@@ -41,7 +41,8 @@
     X(timeout, "TIME",   "give up after this long, for example 30s (default 1m)")          \
     X(stdin,   NULL,     "hand standard input (at most 40 KiB) to the command")           \
     X(shell,   NULL,     "the words are one line for the guest's shell")                   \
-    X(force,   NULL,     "build even when it is cached")                                   \
+    X(force,   NULL,     "do so all the same: build what is cached, drop a disk that is kept") \
+    X(purge,   NULL,     "drop the disks that are kept, too")                              \
     X(packages, "A,B",   "extra Debian packages; they make a derived image")               \
     X(keep,    NULL,     "leave the range running afterwards")                             \
     X(patience, "TIME",  "wait this much longer than conditions need for what does not come (default 1m30s)") \

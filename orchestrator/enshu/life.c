@@ -262,6 +262,8 @@ int run_reset(struct cli *cli, struct es_err *err)
         return rc;
     }
     params_text(params, "range", cli->range);
+    if (cli->opt[OPT_force] != NULL)
+        json_object_set_new(params, "force", json_true());
     rc = call_shown(cli, "reset", params, &result, err);
     if (result != NULL)
         printf("%s: %s is reset\n", cli->range, cli->args[0]);
@@ -275,9 +277,19 @@ int run_down(struct cli *cli, struct es_err *err)
     int rc = core_range_params(cli, range_arg(cli), &params, err);
     if (rc != 0)
         return rc;
+    if (cli->opt[OPT_purge] != NULL)
+        json_object_set_new(params, "purge", json_true());
     rc = call_shown(cli, "down", params, &result, err);
-    if (result != NULL)
-        printf("range %s is down\n", cli->range);
+    if (result == NULL)
+        return rc;
+    printf("range %s is down\n", cli->range);
+    size_t i;
+    const json_t *disk;
+    json_array_foreach (member_list(result, "kept"), i, disk) {
+        fputs("kept ", stdout);
+        out_safe(stdout, json_is_string(disk) ? json_string_value(disk) : "?");
+        putchar('\n');
+    }
     json_decref(result);
     return rc;
 }

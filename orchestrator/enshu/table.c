@@ -130,10 +130,11 @@ const struct cli_command cli_commands[] = {
      "enshu console t1/web",
      "range socket state help", 1, 1, false, run_console},
     {"reset", "MACHINE|TEAM", "put a machine or a team's machines back to the start",
-     "A reset is recorded and never wins a point.",
+     "A reset is recorded and never wins a point. A machine whose disk is kept (lifetime:\n"
+     "programme) is reset with --force only: its disk is made anew.",
      "enshu reset t1/web\n"
      "enshu reset 2",
-     "range" CORE, 1, 1, false, run_reset},
+     "range force" CORE, 1, 1, false, run_reset},
     /* judging */
     {"score", "[RANGE]", "show the scoreboard", "",
      "enshu score\nenshu score monday --team 1",
@@ -171,9 +172,11 @@ const struct cli_command cli_commands[] = {
      "enshu rehearse scenarios/city-hall",
      "accel keep patience" CORE, 1, 1, false, run_rehearse},
     {"down", "[RANGE]", "take a range down",
-     "Removes its machines, networks and disks; the ledger is kept.",
-     "enshu down\nenshu down monday",
-     "range" CORE, 0, 1, false, run_down},
+     "Removes its machines, networks and disks; the ledger is kept, in STATE/ledgers. Disks of\n"
+     "nodes with `lifetime: programme` are kept, in STATE/programme/RANGE, for the next range\n"
+     "of this name; --purge drops them, also when the range is down already.",
+     "enshu down\nenshu down monday\nenshu down course --purge",
+     "range purge" CORE, 0, 1, false, run_down},
     {"gc", "", "remove leftovers of ranges that are gone", "",
      "enshu gc",
      CORE, 0, 0, false, run_gc},

@@ -114,20 +114,21 @@ static void write_cpu(struct es_xml *x, bool kvm)
     es_xml_close(x);
 }
 
+/* `cache`: NULL for a disk that is only read. */
 static void write_disk(struct es_xml *x, const char *path, const char *format,
-                       const char *target, bool readonly)
+                       const char *target, const char *cache)
 {
     es_xml_open(x, "disk");
     es_xml_attr(x, "type", "file");
     es_xml_attr(x, "device", "disk");
-    if (readonly)
+    if (cache == NULL)
         es_xml_element(x, "driver", "name", "qemu", "type", format, NULL);
     else
-        es_xml_element(x, "driver", "name", "qemu", "type", format, "cache", "unsafe",
+        es_xml_element(x, "driver", "name", "qemu", "type", format, "cache", cache,
                        "discard", "unmap", NULL);
     es_xml_element(x, "source", "file", path, NULL);
     es_xml_element(x, "target", "dev", target, "bus", "virtio", NULL);
-    if (readonly)
+    if (cache == NULL)
         es_xml_element(x, "readonly", NULL);
     es_xml_close(x);
 }
@@ -221,9 +222,10 @@ static void write_devices(struct es_xml *x, const struct es_hyp_machine *spec,
     if (spec->memory != ES_HYP_MEMORY_OWN)
         write_slots(x, spec);
     if (spec->disk != NULL)
-        write_disk(x, spec->disk, "qcow2", "vda", false);
+        write_disk(x, spec->disk, "qcow2", "vda",
+                   spec->disk_kept ? "writeback" : "unsafe");
     if (spec->seed != NULL)
-        write_disk(x, spec->seed, "raw", "vdb", true);
+        write_disk(x, spec->seed, "raw", "vdb", NULL);
     write_nics(x, spec);
     if (!is_test) {
         es_xml_element(x, "controller", "type", "usb", "model", "none", NULL);

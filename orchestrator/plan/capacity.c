@@ -48,11 +48,12 @@ void es_plan_need(const struct es_plan *plan, const int64_t *measured,
         int64_t figure = measured != NULL ? measured[m->node] : 0;
         if (m->team == 0) /* the mould is gone when teams run */
             continue;
+        bool forks = m->team > 0 && !plan->scenario->nodes[m->node].programme;
         need->guest_bytes += m->memory_bytes;
         need->qemu_bytes += ES_PLAN_QEMU_BYTES;
-        need->forked_bytes += es_plan_cost(m->memory_bytes, m->team > 0, figure);
-        need->measured += m->team > 0 && figure > 0;
-        need->estimated += m->team > 0 && figure == 0;
+        need->forked_bytes += es_plan_cost(m->memory_bytes, forks, figure);
+        need->measured += forks && figure > 0;
+        need->estimated += forks && figure == 0;
     }
     ES_ASSERT(need->guest_bytes + need->qemu_bytes == plan->memory_bytes);
     ES_ASSERT(need->forked_bytes <= plan->memory_bytes);

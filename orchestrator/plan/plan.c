@@ -210,7 +210,8 @@ static int make_machine(struct es_plan_maker *m, struct es_plan_machine *out, in
         plan->memory_bytes += n->memory_bytes + ES_PLAN_QEMU_BYTES;
         plan->cpus += n->cpus;
     }
-    plan->disk_bytes += n->disk_bytes / ES_PLAN_OVERLAY_SHARE;
+    bool whole = n->programme && team != 0; /* no overlay */
+    plan->disk_bytes += n->disk_bytes / (whole ? 1 : ES_PLAN_OVERLAY_SHARE);
     int rc = make_nics(m, out);
     if (rc != 0)
         return rc;

@@ -166,12 +166,13 @@ static void choose(struct range *r)
 {
     size_t team_nodes = 0;
     for (size_t i = 0; i < r->machine_count; i++)
-        team_nodes += r->machines[i].mould;
+        team_nodes += r->machines[i].mould && !r->machines[i].node->programme;
     r->no_fork[0] = '\0';
     if (r->mode == MODE_BOOT)
         es_str_printf(r->no_fork, sizeof r->no_fork, "booting was asked for");
     else if (team_nodes == 0)
-        es_str_printf(r->no_fork, sizeof r->no_fork, "no machine belongs to a team");
+        es_str_printf(r->no_fork, sizeof r->no_fork,
+                      "no machine belongs to a team and passes with the range");
     else
         es_hyp_can_fork(r->core->hyp, &r->core->info, r->no_fork, sizeof r->no_fork);
 }
@@ -278,6 +279,7 @@ static void images_work(struct job *job)
     struct range *r = b->range;
     struct es_range_core *core = r->core;
     char cache[PATH_BYTES + 16];
+    job->status = programme_check(r, &job->err);
     es_str_printf(cache, sizeof cache, "%s/images", core->state_dir);
     struct es_image_config config = {.recipes_dir = core->recipes_dir,
                                      .cache_dir = cache,

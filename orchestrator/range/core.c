@@ -65,8 +65,9 @@ static int make_state(struct es_range_core *core, struct es_err *err)
     static const struct {
         const char *name;
         mode_t mode;
-    } folders[] = {{"", 0711},   {"/ranges", 0711},  {"/images", 0711}, {"/moulds", 0711},
-                   {"/s", 0777}, {"/ledgers", 0700}, {"/made", 0700}};
+    } folders[] = {{"", 0711},        {"/ranges", 0711},   {"/images", 0711},
+                   {"/moulds", 0711}, {"/s", 0777},        {"/ledgers", 0700},
+                   {"/made", 0700},   {"/programme", 0711}};
     char path[PATH_BYTES + 16];
     for (size_t i = 0; i < ES_COUNT(folders); i++) {
         es_str_printf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);

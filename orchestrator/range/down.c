@@ -14,6 +14,7 @@ struct leave {
     struct es_range_core *core;
     char name[ES_NAME_MAX + 1];
     struct job job;
+    bool purge;
     json_t *removed;
     struct es_err err;
     void (*done)(void *arg, int status, const struct es_err *err, json_t *removed);
@@ -56,6 +57,8 @@ static void files_work(struct job *job)
     job->status = keep_ledger(leave, &job->err);
     if (job->status == 0)
         job->status = files_remove(AT_FDCWD, path, &job->err);
+    if (job->status == 0 && leave->purge)
+        job->status = programme_remove(leave->core, leave->name, &job->err);
 }
 
 static void finish(struct leave *leave, int status, const struct es_err *err)
@@ -101,24 +104,8 @@ static void on_removed(void *ctx, int status, const struct es_err *err)
     range_close(r, on_range_gone, leave);
 }
 
-void range_down(struct range *r,
-                void (*done)(void *arg, int status, const struct es_err *err,
-                             json_t *removed),
-                void *arg)
+static void begin_removal(struct leave *leave, struct range *r)
 {
-    struct leave *leave = es_calloc(1, sizeof *leave);
-    struct es_err err = {0};
-    if (leave == NULL || range_is_busy(r)) {
-        es_free(leave);
-        es_err_set(&err, ES_EBUSY, "range %s is being worked on; wait for it", r->name);
-        done(arg, ES_EBUSY, &err, NULL);
-        return;
-    }
-    leave->core = r->core;
-    leave->done = done;
-    leave->arg = arg;
-    leave->removed = json_array();
-    es_str_printf(leave->name, sizeof leave->name, "%s", r->name);
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
         if (machine_state(m) != M_PLANNED)
@@ -138,17 +125,102 @@ void range_down(struct range *r,
                leave);
 }
 
+static void on_switched_off(void *arg)
+{
+    struct leave *leave = arg;
+    struct range *r = core_find_range(leave->core, leave->name);
+    if (r->phase != R_LEAVING) {
+        begin_removal(leave, r);
+        return;
+    }
+    es_err_set(&leave->err, ES_ECANCELED, "range %s: the core ends; repeat it to go on",
+               leave->name);
+    finish(leave, leave->err.code, &leave->err);
+}
+
+static int check_down(const struct range *r, bool purge, struct es_err *err)
+{
+    if (range_is_busy(r))
+        return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
+                          r->name);
+    for (size_t i = 0; i < r->machine_count && !purge; i++)
+        if (machine_state(&r->machines[i]) == M_PARKED &&
+            machine_is_kept(&r->machines[i]))
+            return es_err_set(err, ES_ESTATE,
+                              "%s has a disk that is kept, and not all is on it while it "
+                              "is parked; unpark the range first, or drop the disks too "
+                              "with --purge",
+                              r->machines[i].label);
+    return 0;
+}
+
+void range_down(struct range *r, bool purge,
+                void (*done)(void *arg, int status, const struct es_err *err,
+                             json_t *removed),
+                void *arg)
+{
+    struct es_err err = {0};
+    int rc = check_down(r, purge, &err);
+    struct leave *leave = rc == 0 ? es_calloc(1, sizeof *leave) : NULL;
+    if (leave == NULL) {
+        if (rc == 0)
+            es_err_nomem(&err);
+        done(arg, err.code, &err, NULL);
+        return;
+    }
+    *leave = (struct leave){.core = r->core,
+                            .done = done,
+                            .arg = arg,
+                            .purge = purge,
+                            .removed = json_array()};
+    es_str_printf(leave->name, sizeof leave->name, "%s", r->name);
+    if (purge)
+        begin_removal(leave, r);
+    else
+        range_switch_off_kept(r, on_switched_off, leave);
+}
+
 /* ---------------------------------------------------------------- the calls */
+
+struct down {
+    struct es_range_core *core;
+    struct es_reply *reply;
+    char name[ES_NAME_MAX + 1];
+    struct job job;
+};
 
 static void on_down(void *arg, int status, const struct es_err *err, json_t *removed)
 {
-    struct es_reply *reply = arg;
+    struct down *down = arg;
     if (status == 0)
-        reply->done(reply, json_pack("{s:o}", "removed", removed));
+        down->reply->done(down->reply, json_pack("{s:o, s:o}", "removed", removed, "kept",
+                                                 programme_list(down->core, down->name)));
     else {
         json_decref(removed);
-        reply->fail(reply, err);
+        down->reply->fail(down->reply, err);
     }
+    es_free(down);
+}
+
+/* Disks of a range that is down already. */
+static void purge_work(struct job *job)
+{
+    struct down *down = job->arg;
+    job->status = programme_remove(down->core, down->name, &job->err);
+}
+
+static void purge_after(struct job *job)
+{
+    on_down(job->arg, job->status, &job->err, json_array());
+}
+
+static void purge(struct down *down)
+{
+    struct es_err err = {0};
+    down->job = (struct job){
+        .what = "remove disks", .work = purge_work, .after = purge_after, .arg = down};
+    if (job_start(down->core, &down->job, &err) != 0)
+        on_down(down, err.code, &err, json_array());
 }
 
 /* gc: objects that carry our mark but belong to no range of this core. */
@@ -324,15 +396,10 @@ void es_range_call_gc(struct es_range_core *core, const json_t *params,
     }
 }
 
-void es_range_call_down(struct es_range_core *core, const json_t *params,
-                        struct es_reply *reply)
+/* What is left of a range that could not be restored. */
+static void down_lost(struct es_range_core *core, const char *name,
+                      struct es_reply *reply)
 {
-    const char *name = json_string_value(json_object_get(params, "range"));
-    struct range *r = core_find_range(core, name);
-    if (r != NULL) {
-        range_down(r, on_down, reply);
-        return;
-    }
     struct gc *gc = es_calloc(1, sizeof *gc);
     if (gc != NULL)
         gc->names = es_calloc(1, sizeof *gc->names);
@@ -348,4 +415,30 @@ void es_range_call_down(struct es_range_core *core, const json_t *params,
     gc->removed = json_array();
     es_str_printf(gc->names[gc->count++], ES_NAME_MAX + 1, "%s", name);
     gc_next(gc);
+}
+
+void es_range_call_down(struct es_range_core *core, const json_t *params,
+                        struct es_reply *reply)
+{
+    const char *name = json_string_value(json_object_get(params, "range"));
+    bool with_disks = json_is_true(json_object_get(params, "purge"));
+    struct range *r = core_find_range(core, name);
+    bool only_disks = r == NULL && with_disks && es_str_is_name(name, ES_NAME_MAX) &&
+                      !could_come_back(core, name) && programme_exists(core, name);
+    if (r == NULL && !only_disks) {
+        down_lost(core, name, reply);
+        return;
+    }
+    struct down *down = es_calloc(1, sizeof *down);
+    if (down == NULL) {
+        reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
+        return;
+    }
+    down->core = core;
+    down->reply = reply;
+    es_str_printf(down->name, sizeof down->name, "%s", name);
+    if (only_disks)
+        purge(down);
+    else
+        range_down(r, with_disks, on_down, down);
 }

@@ -36,6 +36,9 @@
 #define WATCH_EVERY_MS    250
 #define SEED_BYTES        32
 #define TEAM_NAME_MAX     64
+/* Ranges of our own, which pass */
+#define REHEARSAL_RANGE "rehearsal"
+#define MOULD_RANGE     "mould"
 
 /* ---------------------------------------------------------------- blocking work */
 
@@ -190,10 +193,11 @@ struct machine {
     void (*on_settled)(struct machine *m, bool ok,
                        const struct es_err *err); /* READY or FAILED */
     void *settled_arg;
-    json_t *baselines; /* user -> password evidence kept at personalise */
-    bool setup_done;   /* this disk has seen `setup` */
-    bool own_done;     /* and was ready once: passwords on it are the trainees' */
-    bool was_ready;    /* what the ledger says, after a restart */
+    json_t *baselines;    /* user -> password evidence kept at personalise */
+    bool setup_done;      /* this disk has seen `setup` */
+    bool own_done;        /* and was ready once: passwords on it are the trainees' */
+    bool was_ready;       /* what the ledger says, after a restart */
+    uint32_t disk_number; /* of a kept disk: how many it has had */
     bool answered; /* its agent did, before it was parked; else it is not waited for */
     char disk[PATH_BYTES], channel[PATH_BYTES], serial_log[PATH_BYTES];
     struct es_hyp_machine spec;
@@ -667,8 +671,28 @@ void rehearse_cancel(struct range *r); /* the range ends */
 /* ---- core.c */
 void core_list_machines(struct es_range_core *core); /* and compare with what is known */
 
+/* ---- programme.c: nodes with `lifetime: programme` */
+bool range_keeps(const struct range *r);
+bool machine_is_kept(const struct machine *m);
+int programme_disk_path(const struct machine *m, char *dst, size_t size);
+int programme_secret(struct range *r, struct es_err *err); /* takes or keeps r->secret */
+int programme_check(const struct range *r, struct es_err *err); /* no other's [worker] */
+/* Makes the disk unless it is there; `done` gets the machine. */
+void programme_disk(struct machine *m, es_hyp_done done);
+void programme_note(struct machine *m, const char *what); /* "setup", "ready": was done */
+int programme_drop(struct machine *m,
+                   struct es_err *err); /* the next start makes it anew */
+json_t *programme_list(const struct es_range_core *core, const char *range); /* disks */
+bool programme_exists(const struct es_range_core *core, const char *range);
+int programme_remove(const struct es_range_core *core, const char *range,
+                     struct es_err *err); /* [worker] */
+
+/* ---- poweroff.c: calls back once, perhaps from inside; also when the range ends */
+void range_switch_off_kept(struct range *r, void (*done)(void *arg), void *arg);
+
 /* ---- down.c */
-void range_down(struct range *r,
+/* `purge`: with the disks that are kept. `done` gets the names of what was removed. */
+void range_down(struct range *r, bool purge,
                 void (*done)(void *arg, int status, const struct es_err *err,
                              json_t *removed),
                 void *arg);

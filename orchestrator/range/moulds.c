@@ -12,8 +12,7 @@
 
 #include "inner.h"
 
-#define MOULDS_MAX  4096
-#define BUILD_RANGE "mould"
+#define MOULDS_MAX 4096
 
 struct mould_job {
     struct job job;
@@ -350,7 +349,7 @@ static void on_built(struct range *r, int status, const struct es_err *err, void
     else
         es_str_printf(build->key, sizeof build->key, "%s", r->frozen_key);
     if (r != NULL && r->phase != R_LEAVING)
-        range_down(r, on_build_down, build);
+        range_down(r, true, on_build_down, build);
     else
         build_answer(build);
 }
@@ -365,9 +364,9 @@ void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
                                struct es_reply *reply)
 {
     struct build *build;
-    if (core_find_range(core, BUILD_RANGE) != NULL) { /* ends with the build */
+    if (core_find_range(core, MOULD_RANGE) != NULL) { /* ends with the build */
         reply_fail_new(reply, ES_EEXIST,
-                       "moulds are built in a range " BUILD_RANGE
+                       "moulds are built in a range " MOULD_RANGE
                        ", and one is there; take it down first");
         return;
     }
@@ -379,7 +378,7 @@ void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
     build->reply = reply;
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
-        .name = BUILD_RANGE,
+        .name = MOULD_RANGE,
         .accel = json_string_value(json_object_get(params, "accel")),
         .teams = 1,
         .mode = MODE_FORK,

@@ -139,7 +139,7 @@ static json_t *personalise_args(struct machine *m, struct es_err *err)
         return NULL;
     randombytes_buf(random, sizeof random);
     es_str_printf(purpose, sizeof purpose, "machine-id/%s/%u", m->node->name,
-                  m->instance);
+                  machine_is_kept(m) ? m->disk_number : m->instance);
     vars_derive(m->range, purpose, m->plan->team < 0 ? 0 : m->plan->team, id, sizeof id);
     sodium_bin2hex(machine_id, sizeof machine_id, id, sizeof id);
     json_t *args = json_pack(
@@ -187,6 +187,7 @@ static void become_ready(struct machine *m)
     m->on_timer = NULL;
     m->own_done = true;
     m->took.ready_us = machine_lap_us(m);
+    programme_note(m, "ready");
     machine_set(m, M_READY, "");
     range_machine_event(m, ES_MEV_READY, NULL);
     machine_settle(m, true, NULL);
@@ -266,6 +267,7 @@ static void on_setup(struct machine *m, int status, const struct es_err *err, vo
     (void)arg;
     if (status == 0 && machine_state(m) == M_SETUP && !m->mould && !m->setup_done) {
         m->setup_done = true;
+        programme_note(m, "setup");
         begin_steps(m);
         return;
     }
@@ -353,7 +355,8 @@ static void begin_steps(struct machine *m)
         steps_start(m, m->node->setup, m->node->setup_count, 0, on_setup, NULL);
         return;
     }
-    if (!m->own_done)
+    /* On a kept disk passwords are compared with what this range found. */
+    if (!m->own_done || (machine_is_kept(m) && json_object_size(m->baselines) == 0))
         keep_baselines(m);
     steps_start(m, m->node->personalise, m->node->personalise_count,
                 m->plan->team < 0 ? 0 : m->plan->team, on_setup, NULL);

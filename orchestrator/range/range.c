@@ -198,6 +198,8 @@ int range_create(struct es_range_core *core, const char *name,
     randombytes_buf(r->secret, SEED_BYTES);
     if (rc == 0)
         rc = make_folders(r, err);
+    if (rc == 0 && range_keeps(r))
+        rc = programme_secret(r, err);
     if (rc == 0)
         rc = note_made(r, err);
     if (rc == 0)

@@ -421,7 +421,7 @@ static void on_poll_closed(uv_handle_t *handle)
     } else if (h->keep)
         answer(h);
     else
-        range_down(r, on_down, h);
+        range_down(r, true, on_down, h);
 }
 
 void rehearse_cancel(struct range *r)
@@ -473,7 +473,7 @@ static void on_up(struct range *r, int status, const struct es_err *up_err, void
     if (status != 0) {
         h->down_err = *up_err;
         if (r != NULL && !h->keep)
-            range_down(r, on_down, h);
+            range_down(r, true, on_down, h);
         else
             answer(h);
         return;
@@ -482,7 +482,7 @@ static void on_up(struct range *r, int status, const struct es_err *up_err, void
     h->seen = es_calloc(r->scenario->conditions_count, sizeof *h->seen);
     if (h->seen == NULL) {
         es_err_nomem(&h->down_err);
-        range_down(r, on_down, h);
+        range_down(r, true, on_down, h);
         return;
     }
     r->rehearsal = h;
@@ -531,7 +531,7 @@ void es_range_call_rehearse(struct es_range_core *core, const json_t *params,
     h->began_ms = h->stage_began_ms = uv_now(core->loop);
     struct bring_request request = {
         .file = json_string_value(json_object_get(params, "file")),
-        .name = "rehearsal",
+        .name = REHEARSAL_RANGE,
         .accel = accel,
         .teams = 1,
         .done = on_up,

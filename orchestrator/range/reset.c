@@ -99,14 +99,36 @@ static void reset_one(struct machine *m, struct reset *reset)
         on_stopped, m);
 }
 
+static bool is_meant(const struct machine *m, const struct machine *only, int team)
+{
+    return (only != NULL ? m == only : m->plan->team == team) && can_reset(m);
+}
+
+/* A disk of months is not lost by a word. */
+static int drop_kept(struct range *r, const struct machine *only, int team, bool force,
+                     struct es_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < r->machine_count && rc == 0; i++) {
+        struct machine *m = &r->machines[i];
+        if (!is_meant(m, only, team) || !machine_is_kept(m))
+            continue;
+        rc = force ? programme_drop(m, err)
+                   : es_err_set(err, ES_ESTATE,
+                                "%s has a disk that is kept (lifetime: programme), and a "
+                                "reset drops all that is on it; --force does so",
+                                m->label);
+    }
+    return rc;
+}
+
 static void reset_machines(struct reset *reset, const struct machine *only, int team)
 {
     struct range *r = reset->range;
     reset->waiting = 1;
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
-        if ((only != NULL && m != only) || (only == NULL && m->plan->team != team) ||
-            !can_reset(m))
+        if (!is_meant(m, only, team))
             continue;
         reset->waiting++;
         reset->count++;
@@ -165,6 +187,11 @@ void es_range_call_reset(struct es_range_core *core, const json_t *params,
         reply_fail_new(reply, ES_ESTATE,
                        "the images of range %s are not known; `enshu up` finds them",
                        name);
+        return;
+    }
+    if (drop_kept(r, m, (int)team, json_is_true(json_object_get(params, "force")),
+                  &err) != 0) {
+        reply->fail(reply, &err);
         return;
     }
     struct reset *reset = es_calloc(1, sizeof *reset);

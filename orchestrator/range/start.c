@@ -35,6 +35,11 @@ static void on_cleared(void *ctx, int status, const struct es_err *err)
         machine_fail(m, "stop what runs under its name", err);
         return;
     }
+    if (machine_is_kept(m)) {
+        range_hold(m->range);
+        programme_disk(m, on_disk);
+        return;
+    }
     es_str_printf(name, sizeof name, "%s.qcow2", m->plan->name);
     range_hold(m->range);
     hyp_submit(es_hyp_volume_apply(m->range->core->hyp, m->range->name, name, image->disk,
@@ -49,6 +54,10 @@ static int choose(struct machine *m, struct es_err *err)
     const struct range *r = m->range;
     char why[sizeof m->no_fork];
     m->forked = m->plan->team > 0 && r->no_fork[0] == '\0' && m->no_fork[0] == '\0';
+    if (m->forked && machine_is_kept(m)) {
+        m->forked = false;
+        es_str_printf(m->no_fork, sizeof m->no_fork, "its disk is kept");
+    }
     if (!m->forked || frozen_stands(r, why, sizeof why))
         return 0;
     if (r->mode == MODE_FORK)
@@ -189,6 +198,7 @@ static void boot(struct machine *m)
                                       .initrd = image->initrd,
                                       .cmdline = image->cmdline,
                                       .disk = m->disk,
+                                      .disk_kept = machine_is_kept(m),
                                       .seed = m->range->seed_disc,
                                       .channel = m->channel,
                                       .serial_log = m->serial_log,

@@ -43,13 +43,14 @@ static json_t *machine_json(const struct machine *m)
     char address[16] = "";
     if (m->plan->nic_count > 0)
         es_ip4_format(m->plan->nics[0].addr, address);
-    return json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:o*}", "machine", m->label,
-        "team", m->plan->team, "node", m->node->name, "state", es_sm_name(&m->sm),
-        "detail", m->detail, "link",
-        m->link != NULL ? es_link_state_name(es_link_state(m->link)) : "none", "address",
-        address, "instance", (int)m->instance, "mode", m->forked ? "fork" : "boot",
-        "why_booted", machine_why_booted(m), "took", took_json(m));
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:b, s:o*}",
+                     "machine", m->label, "team", m->plan->team, "node", m->node->name,
+                     "state", es_sm_name(&m->sm), "detail", m->detail, "link",
+                     m->link != NULL ? es_link_state_name(es_link_state(m->link))
+                                     : "none",
+                     "address", address, "instance", (int)m->instance, "mode",
+                     m->forked ? "fork" : "boot", "why_booted", machine_why_booted(m),
+                     "kept", (int)machine_is_kept(m), "took", took_json(m));
 }
 
 /* Every language; a text in one alone is a string. */

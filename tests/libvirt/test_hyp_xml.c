@@ -56,6 +56,12 @@ START_TEST(machines)
     matches("machine-tcg");
     ck_assert_int_eq(es_hyp_machine_xml(&spec, "tcg", false, &out, again, &err), 0);
     ck_assert_str_eq(hash, again);
+    ck_assert_ptr_nonnull(strstr(es_buf_str(&out), "cache='unsafe'"));
+    spec.disk_kept = true; /* what its guest flushes is on the disk */
+    ck_assert_int_eq(es_hyp_machine_xml(&spec, "tcg", false, &out, again, &err), 0);
+    ck_assert_ptr_nonnull(strstr(es_buf_str(&out), "cache='writeback'"));
+    ck_assert_ptr_null(strstr(es_buf_str(&out), "unsafe"));
+    spec.disk_kept = false;
     spec.graphics = true;
     spec.instance = 7;
     ck_assert_int_eq(es_hyp_machine_xml(&spec, "kvm", false, &out, again, &err), 0);

@@ -27,7 +27,7 @@
     X("exec",          exec,          STREAM, "range:string! machine:string! argv:list shell:string user:string timeout_ms:int stdin:string", "{exit|signal, truncated, timeout}; progress {stream, data}") \
     X("console",       console,       STREAM, "range:string! machine:string!",                                     "progress {data}, base64, until the client leaves") \
     X("console.send",  console_send,  CALL,   "range:string! machine:string! data:string!",                        "{}") \
-    X("reset",         reset,         STREAM, "range:string! machine:string team:int",                             "{machines}") \
+    X("reset",         reset,         STREAM, "range:string! machine:string team:int force:bool",                  "{machines}") \
     X("score",         score,         CALL,   "range:string! team:int",                                            "{teams: [es_score_json…]}") \
     X("score.explain", score_explain, CALL,   "range:string! team:int!",                                           "{team, reasons: [{ex_ms, pos, part, what, text, mpts}], total_mpts}") \
     X("rescore",       rescore,       CALL,   "range:string!",                                                     "{events, digest, live_digest, equal, teams: [{team, total_mpts}]}") \
@@ -35,7 +35,7 @@
     X("ledger.export", ledger_export, STREAM, "range:string!",                                                     "progress {line}; {events}") \
     X("ledger.verify", ledger_verify, CALL,   "range:string!",                                                     "{events, batches, chain_ok, signed, signature_ok, head}") \
     X("rehearse",      rehearse,      STREAM, "file:string! accel:string keep:bool patience_ms:int",                               "{certificate, proved, path}") \
-    X("down",          down,          STREAM, "range:string!",                                                     "{removed}") \
+    X("down",          down,          STREAM, "range:string! purge:bool",                                          "{removed, kept: [disks]}") \
     X("gc",            gc,            STREAM, "",                                                                  "{removed: [names]}") \
     X("shutdown",      shutdown,      CALL,   "",                                                                  "{}; the core ends, machines go on")
 /* clang-format on */
