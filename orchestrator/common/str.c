@@ -242,6 +242,16 @@ bool es_utf8_valid(const char *s, size_t len)
     return true;
 }
 
+int es_str_escape_regex(struct es_buf *out, const char *s)
+{
+    for (; *s != '\0'; s++) {
+        if (strchr("\\^$.[]|()*+?{}", *s) != NULL)
+            es_buf_putc(out, '\\');
+        es_buf_putc(out, *s);
+    }
+    return es_buf_status(out);
+}
+
 void es_utf8_repair(char *s)
 {
     size_t len = strlen(s), to = 0;

@@ -81,7 +81,7 @@ extern const struct cli_command cli_commands[]; /* ends with name NULL */
 
 /* ---- without a core (offline.c) */
 
-/* The result of `rescore` from a ledger's file; gives. */
+/* The result of `rescore` from a ledger's file, which need not be one of ours; gives. */
 int offline_rescore(const char *path, json_t **ret_result, struct es_err *err);
 
 /* ---- what was asked (options.c) */

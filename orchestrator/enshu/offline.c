@@ -83,7 +83,8 @@ static int on_created(void *ctx, const struct es_event *event)
 {
     struct offline *o = ctx;
     json_t *json = event->text != NULL ? json_loads(event->text, 0, NULL) : NULL;
-    o->team_count = (int)json_integer_value(json_object_get(json, "team_count"));
+    json_int_t teams = json_integer_value(json_object_get(json, "team_count"));
+    o->team_count = teams >= 1 && teams <= ES_PLAN_TEAMS_MAX ? (int)teams : 0;
     const char *hash = json_string_value(json_object_get(json, "hash"));
     es_str_printf(o->hash, sizeof o->hash, "%s", hash != NULL ? hash : "");
     json_decref(json);

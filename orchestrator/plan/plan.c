@@ -64,12 +64,6 @@ static int make_networks(struct es_plan_maker *m)
 
 /* ------------------------------------------------------------------ machines */
 
-/* The mould has no team, so it has no place on shared networks. */
-static bool has_nic(const struct es_plan_maker *m, int team, const struct es_nic *nic)
-{
-    return team != 0 || !es_plan_is_shared(&m->scenario->networks[nic->network]);
-}
-
 static void make_mac(const struct es_plan_maker *m, char mac[18], int team,
                      const struct es_node *node, const struct es_network *net)
 {
@@ -95,7 +89,7 @@ static int make_nics(const struct es_plan_maker *m, struct es_plan_machine *out)
     if (nics == NULL)
         return es_err_nomem(m->err);
     for (size_t i = 0; i < node->nic_count; i++) {
-        if (!has_nic(m, out->team, &node->nics[i]))
+        if (!es_plan_has_nic(m, out->team, &node->nics[i]))
             continue;
         struct es_plan_nic *nic = &nics[out->nic_count++];
         const struct es_network *net = &s->networks[node->nics[i].network];
@@ -112,75 +106,15 @@ static int make_nics(const struct es_plan_maker *m, struct es_plan_machine *out)
     return 0;
 }
 
-/* The address of `node` on `network` as `team` sees it; 0 when it has none there or when
- * it belongs to another scope. */
-static uint32_t seen_address(const struct es_plan_maker *m, int team, int node,
-                             int network)
-{
-    const struct es_node *n = &m->scenario->nodes[node];
-    if (team < 0 && !es_plan_is_range(n))
-        return 0;
-    for (size_t i = 0; i < n->nic_count; i++)
-        if (n->nics[i].network == network &&
-            has_nic(m, es_plan_is_range(n) ? -1 : team, &n->nics[i]))
-            return es_plan_nic_address(m, team, node, i);
-    return 0;
-}
-
-struct hosts {
-    struct es_name_addr *items;
-    size_t count;
-};
-
-static int add_host(const struct es_plan_maker *m, struct hosts *hosts, const char *name,
-                    uint32_t addr)
-{
-    for (size_t i = 0; i < hosts->count; i++)
-        if (hosts->items[i].name == name || strcmp(hosts->items[i].name, name) == 0)
-            return 0;
-    hosts->items =
-        es_arena_push(&m->plan->arena, hosts->items, hosts->count, sizeof *hosts->items);
-    if (hosts->items == NULL)
-        return es_err_nomem(m->err);
-    hosts->items[hosts->count++] = (struct es_name_addr){name, addr};
-    return 0;
-}
-
-/* Written names win over nodes' names; hidden nodes are known to hidden ones alone and
- * probers to none. */
-static int make_hosts(const struct es_plan_maker *m, struct es_plan_machine *out)
-{
-    const struct es_scenario *s = m->scenario;
-    struct hosts hosts = {0};
-    int rc = 0;
-    for (size_t i = 0; i < out->nic_count; i++) {
-        const struct es_network *net = &s->networks[out->nics[i].network];
-        for (size_t k = 0; rc == 0 && k < net->name_count; k++)
-            rc = add_host(m, &hosts, net->names[k].name, net->names[k].addr);
-    }
-    for (size_t i = 0; i < out->nic_count; i++)
-        for (size_t n = 0; rc == 0 && n < s->nodes_count; n++) {
-            const struct es_node *node = &s->nodes[n];
-            if (node->is_prober || (node->hidden && !s->nodes[out->node].hidden))
-                continue;
-            uint32_t addr = seen_address(m, out->team, (int)n, out->nics[i].network);
-            if (addr != 0)
-                rc = add_host(m, &hosts, node->name, addr);
-        }
-    out->hosts = hosts.items;
-    out->host_count = hosts.count;
-    return rc;
-}
-
 static void make_routes(const struct es_plan_maker *m, struct es_plan_machine *out)
 {
     for (size_t i = 0; i < out->nic_count; i++) {
         int network = out->nics[i].network;
         const struct es_network *net = &m->scenario->networks[network];
         if (out->gateway == 0 && net->gateway >= 0 && net->gateway != out->node)
-            out->gateway = seen_address(m, out->team, net->gateway, network);
+            out->gateway = es_plan_seen_address(m, out->team, net->gateway, network);
         if (out->dns == 0 && net->dns >= 0)
-            out->dns = seen_address(m, out->team, net->dns, network);
+            out->dns = es_plan_seen_address(m, out->team, net->dns, network);
     }
 }
 
@@ -217,7 +151,7 @@ static int make_machine(struct es_plan_maker *m, struct es_plan_machine *out, in
         return rc;
     make_routes(m, out);
     if (twin == NULL)
-        return make_hosts(m, out);
+        return es_plan_make_hosts(m, out);
     out->hosts = twin->hosts;
     out->host_count = twin->host_count;
     return 0;
@@ -310,6 +244,8 @@ int es_plan_make(const struct es_scenario *scenario, const char *range, int team
     int rc = es_plan_place(&m, team_count);
     if (rc == 0)
         rc = make_networks(&m);
+    if (rc == 0)
+        rc = es_plan_begin_hosts(&m);
     if (rc == 0)
         rc = make_machines(&m);
     if (rc != 0) {

@@ -214,20 +214,58 @@ static bool set_shell(struct range *range, int team, const char *line, json_t *l
     return good;
 }
 
+struct pattern {
+    struct vars vars;
+    struct es_buf escaped;
+};
+
+static const char *pattern_value(void *ctx, const char *name)
+{
+    struct pattern *p = ctx;
+    const char *value = vars_value(&p->vars, name);
+    es_buf_clear(&p->escaped);
+    return value != NULL && es_str_escape_regex(&p->escaped, value) == 0
+               ? es_buf_str(&p->escaped)
+               : NULL;
+}
+
+/* Puts an expression into `look`; values in it stand for themselves. */
+static bool set_pattern(struct range *range, int team, const char *text, json_t *look,
+                        struct es_err *err)
+{
+    struct pattern p = {.vars = {.range = range, .team = team}};
+    struct es_buf out;
+    es_buf_init(&p.escaped, 2 * sizeof p.vars.value);
+    es_buf_init(&out, 1U << 20);
+    bool good = es_scenario_expand(text, pattern_value, &p, &out, err) == 0 &&
+                json_object_set_new(look, "match", json_string(es_buf_str(&out))) == 0;
+    es_buf_finish(&out);
+    es_buf_finish(&p.escaped);
+    return good;
+}
+
 json_t *vars_look(struct range *range, int team, enum es_probe_kind kind,
                   const json_t *look, struct es_err *err)
 {
     const char *line = json_string_value(json_object_get(look, "run"));
-    json_t *rest = line != NULL ? json_copy((json_t *)(uintptr_t)look) : NULL;
+    const char *match = json_string_value(json_object_get(look, "match"));
+    json_t *rest = json_copy((json_t *)(uintptr_t)look);
     if (rest == NULL)
-        return vars_expand_json(range, team, look, err);
-    json_object_del(rest, "run");
+        return NULL;
+    if (line != NULL)
+        json_object_del(rest, "run");
+    if (match != NULL)
+        json_object_del(rest, "match");
     json_t *out = vars_expand_json(range, team, rest, err);
     json_decref(rest);
+    bool good = out != NULL;
+    if (good && match != NULL)
+        good = set_pattern(range, team, match, out, err);
     /* A command on a third machine (ssh) gets no variables, so it holds no values. */
-    bool good = kind == ES_PROBE_command
-                    ? set_shell(range, team, line, out, err)
-                    : json_object_set_new(out, "run", json_string(line)) == 0;
+    if (good && line != NULL)
+        good = kind == ES_PROBE_command
+                   ? set_shell(range, team, line, out, err)
+                   : json_object_set_new(out, "run", json_string(line)) == 0;
     if (good)
         return out;
     json_decref(out);

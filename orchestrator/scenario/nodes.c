@@ -305,6 +305,13 @@ static void bind_node(struct load *ld, const struct es_yaml *y)
         add_node(ld, &node, y->key);
         return;
     }
+    char last[16];
+    snprintf(last, sizeof last, "-%d", copies);
+    if (strlen(y->key) + strlen(last) > ES_NAME_MAX) {
+        load_error(ld, y->key_pos, "too long a name for %d copies: at most %d characters",
+                   copies, ES_NAME_MAX - (int)strlen(last));
+        return;
+    }
     bind_name(ld, SPACE_GROUP, y->key, copies, y->key_pos);
     for (int i = 1; i <= copies && ld->node_count <= ES_MAX_NODES; i++) {
         const char *name = es_arena_printf(&ld->s->arena, "%.60s-%d", y->key, i);

@@ -5,7 +5,7 @@
 #include "enshu/common/str.h"
 #include "room.h"
 
-enum { REGEX_BYTES_MAX = 512, REGEX_REPEATS_MAX = 1000 };
+enum { REGEX_BYTES_MAX = 512, REGEX_COST_MAX = 5000, REGEX_COSTS_MAX = 200000 };
 
 /* NULL from a library means memory; NULL from a value that is wrong was reported. */
 static json_t *probe_made(struct load *ld, json_t *value)
@@ -13,30 +13,6 @@ static json_t *probe_made(struct load *ld, json_t *value)
     if (value == NULL)
         ld->nomem = true;
     return value;
-}
-
-/* A pattern from a file costs memory when it is compiled: nested bounds multiply. */
-static bool regex_is_modest(const char *pattern)
-{
-    int64_t product = 1;
-    for (const char *at = pattern; (at = strchr(at, '{')) != NULL; at++) {
-        int64_t bound = 0, last = 0;
-        for (const char *p = at + 1; *p != '\0' && *p != '}'; p++) {
-            if (*p == ',') {
-                bound = last > bound ? last : bound;
-                last = 0;
-            } else if (*p >= '0' && *p <= '9' && last < 100000) {
-                last = last * 10 + (*p - '0');
-            } else {
-                break;
-            }
-        }
-        bound = last > bound ? last : bound;
-        product *= bound > 1 ? bound : 1;
-        if (product > REGEX_REPEATS_MAX)
-            return false;
-    }
-    return true;
 }
 
 /* They make matching take time without bound, and guests choose the text. */
@@ -62,11 +38,17 @@ static bool check_regex(struct load *ld, const char *pattern, struct es_pos pos)
                    REGEX_BYTES_MAX);
         return false;
     }
-    if (!regex_is_modest(pattern)) {
-        load_error(
-            ld, pos,
-            "the bounds {…} of this expression multiply to more than %d; lower them",
-            REGEX_REPEATS_MAX);
+    int64_t cost = probe_regex_cost(pattern);
+    if (cost > REGEX_COST_MAX) {
+        load_error(ld, pos,
+                   "with its \"+\" and bounds {…} written out this expression has more "
+                   "than %d parts; lower them",
+                   REGEX_COST_MAX);
+        return false;
+    }
+    ld->regex_cost += cost;
+    if (ld->regex_cost > REGEX_COSTS_MAX) {
+        load_error(ld, pos, "the expressions of this scenario are too many or too large");
         return false;
     }
     if (strstr(pattern, "${") != NULL)

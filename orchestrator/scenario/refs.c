@@ -55,11 +55,20 @@ static struct es_node *move_nodes(struct load *ld)
     return nodes;
 }
 
+#define PROBER "prober-"
+
 static void add_prober(struct load *ld, struct es_node *nodes, int network)
 {
     struct es_scenario *s = ld->s;
     const struct es_network *on = &s->networks[network];
-    char *name = es_arena_printf(&s->arena, "prober-%s", on->name);
+    if (strlen(PROBER) + strlen(on->name) > ES_NAME_MAX) {
+        load_error_at(ld, on->pos, "networks",
+                      "\"%s\" is too long a name for a network with a prober: at most %d "
+                      "characters",
+                      on->name, ES_NAME_MAX - (int)strlen(PROBER));
+        return;
+    }
+    char *name = es_arena_printf(&s->arena, PROBER "%s", on->name);
     struct es_nic *nic = load_alloc(ld, 1, sizeof *nic);
     if (name == NULL || nic == NULL ||
         names_find(&s->inner->names, SPACE_NODE, name) != NULL)

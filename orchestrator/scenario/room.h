@@ -166,6 +166,7 @@ json_t *probe_range(struct load *ld, const struct probe_key *key,
                     const struct es_yaml *y);
 json_t *probe_value(struct load *ld, const struct probe_key *key,
                     const struct es_yaml *y);
+int64_t probe_regex_cost(const char *pattern);
 bool probe_check_host(struct load *ld, const char *host, struct es_pos pos);
 /* A copy that looks at another path. */
 bool probe_has_path(enum es_probe_kind kind);
@@ -253,6 +254,7 @@ struct load {
     struct es_node *nodes; /* growing; moved to the scenario when bound */
     size_t node_count;
     bool *starts_set;            /* by condition */
+    int64_t regex_cost;          /* of all expressions */
     const char *const *complete; /* languages */
     size_t complete_count;
     const char *const *languages; /* that have a file in lang/ */

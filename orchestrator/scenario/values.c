@@ -125,7 +125,7 @@ void bind_addresses(struct load *ld, const struct key *key, const struct es_yaml
 {
     struct es_network *network = value;
     (void)key;
-    if (!bind_is_map(ld, y))
+    if (!bind_is_map(ld, y) || !bind_fits(ld, y, ES_MAX_NAMES))
         return;
     struct es_name_addr *names = load_alloc(ld, y->count, sizeof *names);
     size_t n = 0;

@@ -55,12 +55,8 @@ static const char *escaped_value(void *ctx, const char *name)
     if (value == NULL)
         return NULL;
     es_buf_clear(&judge->escaped);
-    for (; *value != '\0'; value++) {
-        if (strchr("\\^$.[]|()*+?{}", *value) != NULL)
-            es_buf_putc(&judge->escaped, '\\');
-        es_buf_putc(&judge->escaped, *value);
-    }
-    return es_buf_status(&judge->escaped) == 0 ? es_buf_str(&judge->escaped) : NULL;
+    return es_str_escape_regex(&judge->escaped, value) == 0 ? es_buf_str(&judge->escaped)
+                                                            : NULL;
 }
 
 static const char *plain_value(void *ctx, const char *name)

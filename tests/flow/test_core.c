@@ -484,6 +484,44 @@ START_TEST(a_result_for_another_machines_probe_is_ignored)
 }
 END_TEST
 
+static char asked_pattern[128];
+
+static json_t *on_log_request(void *ctx, struct simagent *sim,
+                              const struct es_request *request)
+{
+    (void)ctx;
+    (void)sim;
+    const char *match = json_string_value(json_object_get(request->args, "match"));
+    if (match != NULL)
+        es_str_printf(asked_pattern, sizeof asked_pattern, "%s", match);
+    return json_pack("{s:b, s:i, s:[]}", "exists", 1, "count", 0, "lines");
+}
+
+/* A flag holds braces, a team may call itself anything. */
+START_TEST(values_in_expressions_stand_for_themselves)
+{
+    cw_open(&w,
+            "enshu: 1\nname: core\ntitle: x\nrandom: {flag: {flag: \"E{…}\"}}\n"
+            "networks: {lab: {cidr: 10.30.0.0/24}}\n"
+            "nodes: {web: {image: fake, networks: {lab: 10.30.0.10}}}\n"
+            "conditions: {told: {node: web, every: 1s, log: {path: /a, match: '^(a|b) "
+            "${random.flag}$'}}}\n",
+            1);
+    cw_agents(&w, true);
+    cw_start(&w);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    asked_pattern[0] = '\0';
+    simagent_on_request(cw_agent(&w, 1, "web")->sim, on_log_request, NULL);
+    cw_call(&w, "start", NULL);
+    while (asked_pattern[0] == '\0')
+        cw_step(&w);
+    char *flag = strstr(asked_pattern, "E\\{");
+    ck_assert_msg(flag == asked_pattern + strlen("^(a|b) "), "%s", asked_pattern);
+    ck_assert_str_eq(flag + 3 + 24, "\\}$");
+    finish();
+}
+END_TEST
+
 START_TEST(an_agent_that_starts_anew_is_personalised_again)
 {
     begin(1);
@@ -534,6 +572,7 @@ Suite *core_suite(void)
                         (int)ES_COUNT(faults));
     tcase_add_test(tc, a_command_that_cannot_be_kept_is_refused);
     tcase_add_test(tc, a_result_for_another_machines_probe_is_ignored);
+    tcase_add_test(tc, values_in_expressions_stand_for_themselves);
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
     tcase_add_test(tc, agents_of_forks_are_followed_into_their_epoch);
     suite_add_tcase(suite, tc);

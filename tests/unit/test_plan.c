@@ -235,6 +235,53 @@ START_TEST(a_loaded_scenario)
 }
 END_TEST
 
+/* A name that stands on several networks, or is a node's too, is known once; nodes of a team
+ * on the same networks share their list. */
+START_TEST(many_names)
+{
+    struct es_buf text;
+    struct es_diags diags = {0};
+    struct es_scenario *s = NULL;
+    es_buf_init(&text, 1U << 20);
+    es_buf_puts(&text, "enshu: 1\nname: x\ntitle: x\nnetworks:\n");
+    for (int net = 0; net < 2; net++) {
+        es_buf_printf(&text, "  n%d: {cidr: 10.%d.0.0/16, names: {", net, net);
+        for (int i = 0; i < 1000; i++)
+            es_buf_printf(&text, "h%d: 10.%d.1.%d, ", i + net * 500, net, i % 200 + 1);
+        es_buf_printf(&text, "m1: 10.%d.9.9}}\n", net);
+    }
+    es_buf_puts(&text, "nodes:\n");
+    for (int i = 0; i < 900; i++)
+        es_buf_printf(&text, "  m%d: {image: tiny, networks: {n0: {}%s}}\n", i,
+                      i % 2 != 0 ? ", n1: {}" : "");
+    int rc = es_scenario_parse("t.yaml", es_buf_str(&text), text.len, &diags, &s, NULL);
+    ck_assert_int_eq(rc, ES_ESCENARIO); /* one name too many */
+    es_diags_finish(&diags);
+    char *extra = strstr(text.data, ", m1: 10.0.9.9");
+    memset(extra, ' ', strlen(", m1: 10.0.9.9"));
+    extra = strstr(text.data, "h1499: 10.1.1.200, ");
+    memset(extra, ' ', strlen("h1499: 10.1.1.200, "));
+    ck_assert_int_eq(
+        es_scenario_parse("t.yaml", es_buf_str(&text), text.len, &diags, &s, NULL), 0);
+    struct es_plan *plan = make(s, 2, true);
+    int first = es_scenario_node(s, "m0"), both = es_scenario_node(s, "m1");
+    const struct es_plan_machine *one = of(plan, 2, first), *two = of(plan, 2, both);
+    ck_assert_uint_eq(one->host_count, 1000 + 900);
+    ck_assert_uint_eq(two->host_count, 1500 - 1 + 900);
+    ck_assert_ptr_eq(of(plan, 2, first + 2)->hosts, one->hosts);
+    ck_assert_ptr_eq(of(plan, 2, both + 2)->hosts, two->hosts);
+    ck_assert_str_eq(host_of(two, "h500"), "10.0.1.101");
+    ck_assert_str_eq(host_of(two, "h1000"), "10.1.1.101");
+    ck_assert_str_eq(host_of(two, "m1"), "10.1.9.9"); /* as written */
+    ck_assert_str_ne(host_of(one, "m1"), "10.1.9.9");
+    es_plan_destroy(plan);
+    es_scenario_destroy(s);
+    es_diags_finish(&diags);
+    es_buf_finish(&text);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
 static void refuses(const struct es_scenario *s, int teams, int code, const char *part)
 {
     struct es_err err = {0};
@@ -436,6 +483,7 @@ Suite *plan_suite(void)
     tcase_add_test(tc, places_and_slices);
     tcase_add_test(tc, names_and_routes);
     tcase_add_test(tc, a_loaded_scenario);
+    tcase_add_test(tc, many_names);
     tcase_add_test(tc, refuses_what_has_no_place);
     tcase_add_test(tc, capacity);
     tcase_add_test(tc, capacity_of_forks);

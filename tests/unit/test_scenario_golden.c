@@ -135,6 +135,11 @@ static const struct {
     {"nodes:\n", "  a%d: {count: 200}\n"},
     {"kinds:\n", "  averyveryverylongkindname%d: {image: tiny}\n"},
     {"nodes:\n", "  a%d: {image: tiny, kind: b%d}\n"},
+    {"nodes: {web: {image: tiny}}\nconditions:\n",
+     "  c%d: {node: web, log: {path: /a, match: '(a?){1000}'}}\n"},
+    {"nodes: {web: {image: tiny}}\nconditions:\n  c:\n    node: web\n    file:\n      "
+     "path: /a\n      regex:\n",
+     "      - 'a%d{99}'\n"},
     {"x-a:\n", "  - *a%d\n"},
     {"x-a:\n", "  - !t%d b\n"},
     {"", "a: %d\n"},

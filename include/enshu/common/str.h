@@ -32,6 +32,9 @@ const char *es_str_nearest(const char *word,
                            const char *(*next)(const void *ctx, size_t i),
                            const void *ctx);
 
+/* Appends the text so that a POSIX extended regular expression takes it as it is. */
+int es_str_escape_regex(struct es_buf *out, const char *s);
+
 bool es_utf8_valid(const char *s, size_t len);
 /* Leaves out, in place, the bytes that are no part of a character. */
 void es_utf8_repair(char *s);
