@@ -272,7 +272,8 @@ static const char probes_intro[] =
     "what must be found; they are compared outside and never enter a machine. A *range* "
     "is "
     "`{min: 1, max: 4}`, either may be\n"
-    "left out. Expressions are POSIX extended regular expressions of at most 512 bytes; values in\n"
+    "left out. Expressions are POSIX extended regular expressions of at most 512 bytes; "
+    "values in\n"
     "them stand for themselves.\n"
     "\n";
 
