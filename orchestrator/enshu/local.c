@@ -249,6 +249,8 @@ int run_plan(struct cli *cli, struct es_err *err)
     struct es_plan *plan = NULL;
     int64_t teams;
     int rc = option_int(cli, OPT_teams, 1, ES_PLAN_TEAMS_MAX, 1, &teams, err);
+    if (rc == 0 && cli->json && cli->opt[OPT_dot] != NULL)
+        rc = es_err_set(err, ES_EINVAL, "plan: say --json or --dot, not both");
     if (rc != 0)
         return rc;
     rc = load(cli->args[0], &diags, &scenario, err);

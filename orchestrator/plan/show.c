@@ -1,5 +1,6 @@
 /* A plan for people and programs: JSON, Graphviz, a table. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "enshu/common/str.h"
@@ -194,10 +195,12 @@ static void text_machine(const struct es_plan *plan,
                          const struct es_plan_machine *machine, struct es_buf *out)
 {
     const struct es_node *node = &plan->scenario->nodes[machine->node];
-    char text[16];
-    es_buf_printf(out, "  %-32s %-12s %3d  %7lld  %7lld ", machine->name,
+    char text[16], disk[24] = "image's";
+    if (machine->disk_bytes != 0)
+        snprintf(disk, sizeof disk, "%lld", mib(machine->disk_bytes));
+    es_buf_printf(out, "  %-32s %-12s %3d  %7lld  %7s ", machine->name,
                   node->recipe != NULL ? node->recipe : "-", machine->cpus,
-                  mib(machine->memory_bytes), mib(machine->disk_bytes));
+                  mib(machine->memory_bytes), disk);
     for (size_t i = 0; i < machine->nic_count; i++)
         es_buf_printf(
             out, " %s=%s/%d", plan->scenario->networks[machine->nics[i].network].name,
@@ -238,6 +241,14 @@ static void text_capacity(const struct es_plan *plan, const struct es_plan_host 
         es_buf_printf(out, "%10" PRId64 "%s", host->cpus,
                       plan->cpus > host->cpus ? "  (shared)" : "");
     es_buf_putc(out, '\n');
+    size_t unsized = 0;
+    for (size_t i = 0; i < plan->machine_count; i++)
+        unsized += plan->machines[i].disk_bytes == 0;
+    if (unsized > 0)
+        es_buf_printf(out,
+                      "disks of their image's size grow with what is written and are not "
+                      "counted: %zu\n",
+                      unsized);
     struct es_err why = {0};
     if (host == NULL)
         return;

@@ -187,6 +187,7 @@ START_TEST(slips_are_told_with_what_was_meant)
         {"validate -x", "no option -x"},
         {"-x", "no option -x"},
         {"reset foo", "no machine"},
+        {"plan x --json --dot", "not both"},
         {"status a b", "one word too many"},
         {"exec web -- ls", "no machine"},
         {"exec t1/web", "say the command"},
