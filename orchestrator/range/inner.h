@@ -344,7 +344,7 @@ struct probe_slot { /* one condition of one team */
     int last; /* outcome told last: text goes into the ledger on change */
     int64_t busy_id;
     struct look_run run;
-    struct es_event known; /* the last event of it when the ledger was opened */
+    struct es_event told; /* the newest observation by an agent */
 };
 
 struct watcher {
@@ -533,14 +533,13 @@ struct probe_slot *probing_slot(struct range *r, int team, int condition); /* or
 /* 1: it brings no news, and was taken; 0: it is an event; a status: no memory. */
 int steady_take(struct range *r, struct probe_slot *slot, const struct es_event *event,
                 struct machine *m);
-bool steady_has(const struct probe_slot *slot, const struct es_event *look); /* already */
 /* Queues the events of a team's runs, of all with 0. On failure some stay. */
 int steady_close(struct range *r, int team);
 void steady_tick(struct range *r);
 int64_t steady_due(const struct range *r); /* exercise time */
 /* The ledger is read anew: forget, every observation of it noted, the looks recalled. */
 void steady_forget(struct range *r);
-void steady_note(struct range *r, const struct es_event *event);
+void steady_note(struct range *r, const struct es_event *event); /* taken, or read */
 int steady_recall(struct range *r, struct es_err *err);
 
 /* ---- effect.c */

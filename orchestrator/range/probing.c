@@ -136,6 +136,13 @@ static char *change_text(struct range *r, struct probe_slot *slot,
     return text;
 }
 
+/* After a restart, before what is on its way to the ledger is in the fold. */
+static bool was_told(const struct probe_slot *slot, const struct es_event *event)
+{
+    return slot->told.instance == event->instance && slot->told.epoch == event->epoch &&
+           event->seq <= slot->told.seq;
+}
+
 static void observe(struct range *r, struct probe_slot *slot, enum es_outcome outcome,
                     const char *why, struct machine *m, const struct es_result *result)
 {
@@ -149,7 +156,7 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         if (sscanf(result->epoch, "%16llx", (unsigned long long *)&event.epoch) != 1)
             event.epoch = 0;
         /* Results of an epoch arrive in rising order; a lower one is a resend. */
-        if (event.seq <= m->seq_taken || steady_has(slot, &event) ||
+        if (event.seq <= m->seq_taken || was_told(slot, &event) ||
             es_score_seen(r->score, event.instance, event.epoch, event.seq)) {
             machine_ack(m);
             return;
@@ -166,8 +173,10 @@ static void observe(struct range *r, struct probe_slot *slot, enum es_outcome ou
         return;
     char *text =
         change_text(r, slot, outcome, why, event.seq != 0 ? result->evidence : NULL);
-    if (range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL) != 0 &&
-        event.seq != 0)
+    int rc = range_event(r, &event, text, event.seq != 0 ? m : NULL, NULL, NULL);
+    if (rc == 0)
+        steady_note(r, &event);
+    else if (event.seq != 0)
         range_not_taken(m, event.seq);
 }
 

@@ -44,6 +44,7 @@ static void extend(struct range *r, struct probe_slot *slot, const struct es_eve
     run->count++;
     if (look->seq == 0)
         return;
+    slot->told = *look;
     if (run->told++ == 0)
         run->first_seq = look->seq;
     run->instance = look->instance;
@@ -58,18 +59,16 @@ static bool is_folded(const struct range *r, int team)
            r->changed_at[0] <= r->folded_count;
 }
 
-bool steady_has(const struct probe_slot *slot, const struct es_event *look)
-{
-    return slot->run.told > 0 && same_source(&slot->run, look) &&
-           look->seq <= slot->run.last_seq;
-}
-
 /* Without a run's end: its looks and this one do not meet in the fold. */
 static int take(struct range *r, struct probe_slot *slot, struct es_event *look,
                 enum es_score_news news, struct machine *m)
 {
-    if (news == ES_NEWS_AGE)
-        return range_seen_again(r, look, m);
+    if (news == ES_NEWS_AGE) {
+        int status = range_seen_again(r, look, m);
+        if (status == 0)
+            steady_note(r, look);
+        return status;
+    }
     int rc = look->seq != 0 ? range_look(r, look, m) : 0;
     if (rc == 0)
         extend(r, slot, look);
@@ -150,7 +149,7 @@ void steady_forget(struct range *r)
 {
     for (size_t i = 0; i < r->slot_count; i++) {
         r->slots[i].run = (struct look_run){0};
-        r->slots[i].known = (struct es_event){.ex_ms = -1};
+        r->slots[i].told = (struct es_event){.ex_ms = -1};
     }
     r->run_count = 0;
 }
@@ -158,27 +157,27 @@ void steady_forget(struct range *r)
 void steady_note(struct range *r, const struct es_event *event)
 {
     struct probe_slot *slot = probing_slot(r, event->team, event->subject);
-    if (slot == NULL)
+    if (slot == NULL || event->seq == 0)
         return;
-    slot->known = *event;
-    slot->known.text = NULL;
+    slot->told = *event;
+    slot->told.text = NULL;
     if (event->type == ES_EV_STEADY)
-        slot->known.ex_ms = event->b;
+        slot->told.ex_ms = event->b;
 }
 
 /* Looks of one moment are told apart by their numbers. */
-static bool is_covered(const struct es_event *known, const struct es_event *look)
+static bool is_covered(const struct es_event *told, const struct es_event *look)
 {
-    return look->ex_ms < known->ex_ms ||
-           (look->ex_ms == known->ex_ms && look->instance == known->instance &&
-            look->epoch == known->epoch && look->seq <= known->seq);
+    return look->ex_ms < told->ex_ms ||
+           (look->ex_ms == told->ex_ms && look->instance == told->instance &&
+            look->epoch == told->epoch && look->seq <= told->seq);
 }
 
 static int recall_each(void *ctx, const struct es_event *look)
 {
     struct range *r = ctx;
     struct probe_slot *slot = probing_slot(r, look->team, look->subject);
-    if (slot != NULL && !is_covered(&slot->known, look))
+    if (slot != NULL && !is_covered(&slot->told, look))
         extend(r, slot, look);
     return 0;
 }
