@@ -240,6 +240,7 @@ int64_t es_score_total_mpts(const struct es_score *score, int team);
 struct es_score_reason {
     int64_t ex_ms, pos; /* pos: ledger event, 0 when time alone decided */
     const char *part, *what, *text;
+    const char *by; /* of a correction, as its event has it; NULL */
     int64_t mpts;
 };
 int es_score_explain(const struct es_score *score, int team,

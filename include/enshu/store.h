@@ -111,6 +111,21 @@ int es_store_stage_evidence(struct es_store *store, const void *data, size_t len
  * file. [worker] */
 int es_store_sign(struct es_store *store, const char *key_path, struct es_err *err);
 
+/* Persons. The chain holds random ids; the name to each lies beside it, in the blob
+ * "person/ID", and can be erased: the chain stays whole, and says no longer who it was. An
+ * export has names on lines of their own. stage: makes an id, whose name goes with the
+ * next commit; ES_EINVAL for a name that is not UTF-8 of 1 to 1000 bytes. [any] */
+#define ES_STORE_PERSON_BYTES 19 /* "p-", 16 hex digits */
+int es_store_stage_person(struct es_store *store, const char *name,
+                          char ret_id[ES_STORE_PERSON_BYTES], struct es_err *err);
+/* [worker] */
+int es_store_read_persons(struct es_store *store,
+                          int (*each)(void *ctx, const char *id, const char *name),
+                          void *ctx, struct es_err *err);
+/* Erases every person of that id or name; ES_ENOENT when there is none. [worker] */
+int es_store_forget_person(struct es_store *store, const char *who, int *ret_count,
+                           struct es_err *err);
+
 /* Looks: observations that tell nothing new. They are kept beside the chain, so that each
  * is durable at once, until an event of it sums them up. Staged ones go with the next
  * commit, or are dropped when it fails; a commit of looks alone adds no batch to the chain
@@ -137,6 +152,7 @@ int es_store_verify(struct es_store *store, struct es_store_check *ret_check,
 
 /* JSON lines, each with its newline, from which the chain can be recomputed [worker]:
  *   {"enshu_ledger": 2, "id": HEX, "created_us": N, "hash": H(0)}
+ *   {"person": ID, "name": S}                             may be left out
  *   {"blob": NAME, "size": N, "off": N, "data": BASE64}   pieces, in order
  *   {"pos": N, "ex_ms": N, "type": N, "name": WORD, "team": N, "subject": N, "a": N,
  *    "b": N, "instance": N, "epoch": 16 HEX, "seq": N, "text": S}   text: absent if none

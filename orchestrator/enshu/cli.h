@@ -83,6 +83,9 @@ extern const struct cli_command cli_commands[]; /* ends with name NULL */
 
 /* The result of `rescore` from a ledger's file, which need not be one of ours; gives. */
 int offline_rescore(const char *path, json_t **ret_result, struct es_err *err);
+/* The same of `ledger forget`. */
+int offline_forget(const char *path, const char *who, json_t **ret_result,
+                   struct es_err *err);
 
 /* ---- what was asked (options.c) */
 
@@ -183,8 +186,8 @@ const char *member_title(const struct cli *cli, const json_t *object);
     X(image_build) X(image_list) X(image_rm) X(mould_list)           \
     X(mould_build) X(mould_rm) X(mould_verify) X(up) X(status) X(watch) X(start)           \
     X(pause) X(resume) X(stop) X(exec) X(console) X(reset) X(score) X(score_explain)     \
-    X(rescore) X(ledger_export) X(ledger_verify) X(correct) X(rehearse) X(down)          \
-    X(gc) X(shutdown) X(park) X(unpark)
+    X(rescore) X(ledger_export) X(ledger_verify) X(ledger_forget) X(correct)            \
+    X(rehearse) X(down) X(gc) X(shutdown) X(park) X(unpark)
 /* clang-format on */
 #define X(name) int run_##name(struct cli *cli, struct es_err *err);
 CLI_RUN_MAP(X)

@@ -99,6 +99,7 @@ static int exec_params(struct cli *cli, json_t *params, struct es_err *err)
         return rc;
     params_text(params, "machine", name);
     params_text(params, "user", cli->opt[OPT_user]);
+    params_text(params, "by", option_by(cli));
     json_object_set_new(params, "timeout_ms", json_integer(timeout_ms));
     if (cli->opt[OPT_stdin] == NULL)
         return 0;

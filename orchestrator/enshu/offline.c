@@ -1,5 +1,5 @@
-/* `enshu rescore FILE`: the score from a ledger file alone, kept by `down` or exported as
- * JSON lines, without a core: its scenario lies in it. */
+/* Without a core. `enshu rescore FILE`: the score from a ledger file alone, kept by `down`
+ * or exported as JSON lines; its scenario lies in it. `enshu ledger forget PERSON FILE`. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -211,5 +211,19 @@ int offline_rescore(const char *path, json_t **ret_result, struct es_err *err)
     es_scenario_destroy(o.scenario);
     es_store_close(o.store);
     remove_folder(o.folder);
+    return rc;
+}
+
+int offline_forget(const char *path, const char *who, json_t **ret_result,
+                   struct es_err *err)
+{
+    struct es_store *store = NULL;
+    int count = 0;
+    int rc = es_store_open(path, false, &store, err);
+    if (rc == 0)
+        rc = es_store_forget_person(store, who, &count, err);
+    if (rc == 0)
+        *ret_result = json_pack("{s:i}", "erased", count);
+    es_store_close(store);
     return rc;
 }

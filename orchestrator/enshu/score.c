@@ -1,5 +1,4 @@
-/* Commands of judging: scoreboard, reasons, corrections, the ledger. */
-#include <errno.h>
+/* Commands of judging: scoreboard, reasons, corrections. */
 #include <string.h>
 #include <unistd.h>
 
@@ -154,6 +153,10 @@ static void print_reason(const json_t *reason)
     printf("T+%-8s %8s  %s", text_clock(member_int(reason, "ex_ms", 0), at, sizeof at),
            text_points(member_int(reason, "mpts", 0), points, sizeof points),
            es_buf_str(&line));
+    if (*member_text(reason, "by") != '\0') {
+        fputs(", by ", stdout);
+        out_safe(stdout, member_text(reason, "by"));
+    }
     if (pos > 0)
         printf("  [event %lld]", (long long)pos);
     putchar('\n');
@@ -326,74 +329,4 @@ int run_correct(struct cli *cli, struct es_err *err)
         printf("recorded as event %lld\n", (long long)member_int(result, "pos", 0));
     json_decref(result);
     return rc;
-}
-
-/* ------------------------------------------------------------------ ledger */
-
-static FILE *export_file; /* core_call hands on no context */
-
-static void on_export(struct cli *cli, const json_t *event)
-{
-    (void)cli;
-    const json_t *line = json_object_get(event, "line");
-    if (json_is_string(line)) {
-        fputs(json_string_value(line), export_file);
-        if (!es_str_ends(json_string_value(line), "\n"))
-            fputc('\n', export_file);
-    } else if (line != NULL) {
-        json_dumpf(line, export_file, JSON_COMPACT);
-        fputc('\n', export_file);
-    }
-}
-
-int run_ledger_export(struct cli *cli, struct es_err *err)
-{
-    const char *path = cli->opt[OPT_output];
-    json_t *params = NULL, *result = NULL;
-    int rc =
-        core_range_params(cli, cli->arg_count > 0 ? cli->args[0] : NULL, &params, err);
-    if (rc != 0)
-        return rc;
-    export_file = path != NULL ? fopen(path, "wxe") : stdout;
-    if (export_file == NULL) {
-        json_decref(params);
-        return es_err_set(err, errno == EEXIST ? ES_EEXIST : ES_EIO, "%s: %s", path,
-                          strerror(errno));
-    }
-    rc = core_call(cli, "ledger.export", params, on_export, &result, err);
-    bool is_written = fflush(export_file) == 0 && !ferror(export_file);
-    if (path != NULL)
-        is_written = fclose(export_file) == 0 && is_written;
-    if (rc == 0 && !is_written)
-        rc = es_err_set(err, ES_EIO, "cannot write %s; is the disk full?",
-                        path != NULL ? path : "standard output");
-    if (rc == 0)
-        fprintf(stderr, "%lld events\n", (long long)member_int(result, "events", 0));
-    json_decref(result);
-    return rc;
-}
-
-int run_ledger_verify(struct cli *cli, struct es_err *err)
-{
-    json_t *result = NULL;
-    int rc = call_range(cli, "ledger.verify", true, 0, &result, err);
-    if (rc != 0)
-        return rc;
-    bool chain_ok = member_true(result, "chain_ok"),
-         has_sign = member_true(result, "signed");
-    bool signature_ok = member_true(result, "signature_ok");
-    if (cli->json)
-        out_json(result);
-    else
-        printf("%lld events in %lld batches, head %.16s\nchain: %s\nsignature: %s\n",
-               (long long)member_int(result, "events", 0),
-               (long long)member_int(result, "batches", 0), member_text(result, "head"),
-               chain_ok ? "whole" : "BROKEN",
-               !has_sign      ? "none yet (made at the stop)"
-               : signature_ok ? "good"
-                              : "BAD");
-    bool good = chain_ok && (!has_sign || signature_ok);
-    cli->exit_code = good ? 0 : es_status_exit(ES_ECORRUPT);
-    json_decref(result);
-    return 0;
 }

@@ -124,7 +124,7 @@ const struct cli_command cli_commands[] = {
      "enshu exec t1/web -- systemctl status nginx\n"
      "enshu exec t1/web --shell -- 'grep -c POST /var/log/nginx/*.log'\n"
      "enshu exec 2/pc --user mori --timeout 5m -- ./update.sh",
-     "range user timeout stdin shell" CORE, 1, MANY, true, run_exec},
+     "range user timeout stdin shell by" CORE, 1, MANY, true, run_exec},
     {"console", "MACHINE", "open a machine's serial console",
      "Ctrl-] leaves it.",
      "enshu console t1/web",
@@ -158,13 +158,20 @@ const struct cli_command cli_commands[] = {
      "enshu correct override cut-c2 --team 1 --met yes --reason 'seen by the instructor'\n"
      "enshu correct void span --from 12m --to 20m --reason 'power failure'",
      "range team points met from to by reason" CORE, 2, 3, false, run_correct},
-    {"ledger export", "[RANGE]", "write the ledger as JSON lines", "",
+    {"ledger export", "[RANGE]", "write the ledger as JSON lines",
+     "Lines with \"person\" hold names, the other lines ids: without them the rest still verifies.",
      "enshu ledger export monday > monday.jsonl",
      "range output" CORE, 0, 1, false, run_ledger_export},
     {"ledger verify", "[RANGE]", "check the ledger's chain and signature",
      "Exit code 74 when it is damaged.",
      "enshu ledger verify",
      "range" CORE, 0, 1, false, run_ledger_verify},
+    {"ledger forget", "PERSON [RANGE|FILE]", "erase a person's name from the ledger",
+     "The chain keeps a random id and verifies as before; nothing tells any more who it was.\n"
+     "PERSON is a name as given with --by, or an id. FILE is a ledger that `down` kept.",
+     "enshu ledger forget mori\n"
+     "enshu ledger forget mori ~/.local/state/enshu/ledgers/monday-20261123T090000Z.db",
+     "range" CORE, 1, 2, false, run_ledger_forget},
     {"rehearse", "FILE", "prove a scenario playable on real machines",
      "Brings up one team, finds every condition as it should be at first, runs sabotage and\n"
      "solutions, sees each condition both ways and writes a certificate. Exit code 1 names\n"

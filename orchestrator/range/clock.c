@@ -30,8 +30,11 @@ int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
                              .subject = -1,
                              .a = (int)to,
                              .b = next.speed_permille};
-    json_t *json =
-        json_pack("{s:s, s:s*}", "by", by != NULL ? by : "admin", "reason", reason);
+    const char *id;
+    rc = person_id(r, by, &id, err);
+    if (rc != 0)
+        return rc;
+    json_t *json = json_pack("{s:s, s:s*}", "by", id, "reason", reason);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (text == NULL)

@@ -92,10 +92,13 @@ void es_range_call_correct(struct es_range_core *core, const json_t *params,
         reply->fail(reply, &err);
         return;
     }
+    const char *by;
+    if (person_id(r, call_param(params, "by"), &by, &err) != 0) {
+        reply->fail(reply, &err);
+        return;
+    }
     json_t *json =
-        json_pack("{s:s, s:s}", "by",
-                  call_param(params, "by") != NULL ? call_param(params, "by") : "admin",
-                  "reason", call_param(params, "reason"));
+        json_pack("{s:s, s:s}", "by", by, "reason", call_param(params, "reason"));
     static const char *const spans[] = {"from_ms", "to_ms"};
     for (size_t i = 0; i < ES_COUNT(spans); i++)
         if (json_object_get(params, spans[i]) != NULL)

@@ -42,6 +42,9 @@ void es_range_call_exec(struct es_range_core *core, const json_t *params,
                    es_sm_name(&m->sm));
     else if (m != NULL && (json_array_size(argv) == 0) == (shell == NULL))
         es_err_set(&err, ES_EINVAL, "say what to run: either argv or shell");
+    const char *by = NULL;
+    if (err.code == 0 && m != NULL)
+        person_id(r, call_param(params, "by"), &by, &err);
     if (err.code != 0) {
         reply->fail(reply, &err);
         return;
@@ -56,8 +59,8 @@ void es_range_call_exec(struct es_range_core *core, const json_t *params,
                           EXEC_BYTES_MAX, "argv", argv, "shell", shell, "user",
                           json_object_get(params, "user"), "stdin",
                           json_object_get(params, "stdin"));
-    json_t *shown =
-        json_pack("{s:s, s:O*, s:O*}", "what", "exec", "argv", argv, "shell", shell);
+    json_t *shown = json_pack("{s:s, s:s, s:O*, s:O*}", "what", "exec", "by", by, "argv",
+                              argv, "shell", shell);
     if (effect_start(m, &call, shown, &err) != 0)
         reply->fail(reply, &err);
 }

@@ -24,6 +24,7 @@
 #include "enshu/range.h"
 #include "enshu/score.h"
 #include "enshu/store.h"
+#include "record.h"
 
 #define RANGES_MAX        64
 #define MACHINE_TRIES_MAX 3
@@ -326,52 +327,10 @@ enum range_phase {
     R_WAKING     /* its machines run again; their agents are waited for */
 };
 
-/* Looks that told nothing new and are no event yet. */
-struct look_run {
-    int64_t count, told; /* told: by an agent */
-    int64_t first_ms, last_ms, gap_ms;
-    int outcome;
-    uint32_t instance; /* of those that were told */
-    uint64_t epoch;
-    int64_t first_seq, last_seq;
-};
-
-struct probe_slot { /* one condition of one team */
-    int team, condition;
-    int64_t due_ex_ms;
-    struct machine *machine; /* that looks */
-    bool in_flight;
-    int last; /* outcome told last: text goes into the ledger on change */
-    int64_t busy_id;
-    struct look_run run;
-    struct es_event told; /* the newest observation by an agent */
-};
-
 struct watcher {
     struct es_list link;
     struct range *range;
     struct es_reply *reply;
-};
-
-struct pending { /* an event waiting for its commit */
-    struct es_event event;
-    char *text;
-    bool look;               /* goes beside the chain */
-    bool afresh;             /* the looks up to here are summed up */
-    struct machine *machine; /* whose seq may be acknowledged */
-    void (*committed)(void *arg, int status, const struct es_err *err, int64_t pos);
-    void *arg;
-};
-
-/* Something to be done inside a machine by its agent. */
-struct effect_call {
-    enum es_wire_op op;
-    json_t *args;
-    int64_t limit_ms, max_bytes;
-    void (*part)(void *arg, const char *stream, const char *data, size_t len);
-    /* Once, when the outcome is durable: evidence, or err. */
-    void (*done)(void *arg, const json_t *evidence, const struct es_err *err);
-    void *arg;
 };
 
 struct bring;
@@ -444,6 +403,7 @@ struct range {
     int parked;    /* enum es_park_event, the last of the ledger; 0: none that counts */
     int readers;   /* workers that read the ledger */
     struct es_list effects; /* without a durable outcome */
+    json_t *persons;        /* id: name */
     int64_t next_effect;
     void (*on_change)(struct range *r, const struct es_score_change *change);
     void (*range_gone)(void *arg); /* after the range was freed */
@@ -454,10 +414,6 @@ int range_create(struct es_range_core *core, const char *name,
                  struct es_scenario *scenario, int team_count, struct range **ret_range,
                  struct es_err *err); /* takes the scenario on success */
 void range_close(struct range *r, void (*on_gone)(void *arg), void *arg);
-/* Opens and folds; tells each event that is no observation, unless that is NULL. Blocks. */
-int range_open_ledger(struct range *r, bool create,
-                      int (*each)(void *ctx, const struct es_event *event), void *ctx,
-                      struct es_err *err);
 void range_restore_all(struct es_range_core *core);
 /* Work that comes back to the range or its machines holds it open meanwhile. When release
  * says true the range is ending, and neither may be touched any more. */
@@ -472,88 +428,6 @@ int range_check_up(const struct range *r, struct es_err *err);
 struct machine *range_machine(struct range *r, int team, int node);
 struct machine *range_find_machine(struct range *r, const char *label,
                                    struct es_err *err);
-int64_t range_now_ex(const struct range *r);
-
-/* ---- ledger.c: decide, commit, publish */
-/* Queues an event. `text` is taken (may be NULL). ex_ms is stamped here. ES_ELIMIT for too
- * long a text, ES_EIO without a ledger. */
-int range_event(struct range *r, const struct es_event *event, char *text,
-                struct machine *m,
-                void (*committed)(void *arg, int status, const struct es_err *err,
-                                  int64_t pos),
-                void *arg);
-int range_event_refused(const struct range *r, int rc, struct es_err *err); /* says why */
-/* For steady.c: the exercise time of what is queued now; a look; an observation that brings
- * no news; the sum of a run. */
-int64_t range_stamp(const struct range *r);
-int range_look(struct range *r, const struct es_event *look, struct machine *m);
-int range_seen_again(struct range *r, const struct es_event *event, struct machine *m);
-int range_push(struct range *r, const struct es_event *event, char *text);
-/* A result that is to become an event of the machine is not acknowledged before that; when
- * there was no room for the event, the agent is asked to tell it again. */
-void range_hold_ack(struct machine *m, int64_t seq);
-void range_not_taken(struct machine *m, int64_t seq);
-void range_flush(struct range *r);
-void range_mark(struct range *r); /* stores the clock with an empty batch */
-/* Answers who waits for `rescore` once no commit is in flight; at the range's end, too. */
-void range_rescore_waiting(struct range *r);
-void range_corrected(struct range *r); /* and who waits for a void */
-/* ---- refold.c */
-void range_fold(struct range *r, const struct es_event *event); /* a durable one */
-/* A fold of the ledger's events up to a position. [worker] */
-int range_refold(struct range *r, int64_t upto, struct es_score **ret_score,
-                 struct es_err *err);
-void range_rebuild_now(struct range *r); /* blocks */
-void range_advance(
-    struct range *r); /* lets time pass in the fold when nothing is pending */
-/* ---- lost.c */
-void range_lost_ledger(struct range *r, int status, const struct es_err *err);
-void range_take_again(struct range *r); /* what the agents hold is asked for again */
-/* Once it is to take events again: reads what it holds. Nothing to do when it was not lost. */
-int range_reopen_ledger(struct range *r, struct es_err *err);
-bool range_quiet(const struct range *r);
-int range_clock_move(struct range *r, enum es_clock_state to, const char *by,
-                     const char *reason,
-                     void (*committed)(void *arg, int status, const struct es_err *err,
-                                       int64_t pos),
-                     void *arg, struct es_err *err);
-void range_machine_event(struct machine *m, enum es_machine_event what,
-                         const char *cause);
-
-/* ---- probing.c */
-int probing_init(struct range *r, struct es_err *err);
-void probing_tick(struct range *r); /* sends what is due, sets the timer */
-void probing_result(struct machine *m, const struct es_result *result);
-void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
-void probing_finish(struct range *r);
-
-struct probe_slot *probing_slot(struct range *r, int team, int condition); /* or NULL */
-
-/* ---- steady.c */
-/* 1: it brings no news, and was taken; 0: it is an event; a status: no memory. */
-int steady_take(struct range *r, struct probe_slot *slot, const struct es_event *event,
-                struct machine *m);
-/* Queues the events of a team's runs, of all with 0. On failure some stay. */
-int steady_close(struct range *r, int team);
-void steady_tick(struct range *r);
-int64_t steady_due(const struct range *r); /* exercise time */
-/* The ledger is read anew: forget, every observation of it noted, the looks recalled. */
-void steady_forget(struct range *r);
-void steady_note(struct range *r, const struct es_event *event); /* taken, or read */
-int steady_recall(struct range *r, struct es_err *err);
-
-/* ---- effect.c */
-/* Takes call->args and `shown`, which stands in the intent's text. When it succeeds, done
- * is called once, later. */
-int effect_start(struct machine *m, const struct effect_call *call, json_t *shown,
-                 struct es_err *err);
-void effects_connected(struct machine *m); /* it has a new link */
-void effects_tick(struct range *r);
-void effects_end(struct range *r);   /* taken down: what is open stays uncertain */
-void effects_leave(struct range *r); /* the core ends: the next one goes on */
-/* After a restart: every INTENT and OUTCOME of the ledger, then the end of them. */
-int effects_recall(struct range *r, const struct es_event *event, struct es_err *err);
-void effects_restored(struct range *r);
 
 /* ---- export.c: answers the reply with every line of the ledger */
 void export_start(struct range *r, struct es_reply *reply);
@@ -734,8 +608,6 @@ void range_reset_team(struct range *r, int team,
                       void (*done)(void *arg, int status, const struct es_err *err),
                       void *arg);
 void reset_machine_progress(const struct machine *m);
-json_t *clock_json(const struct range *r);   /* clock.c */
-void range_sign_if_stopped(struct range *r); /* clock.c */
 
 /* A hypervisor call that could not be queued answers like one that failed. */
 #define hyp_submit(call, on_done, ctx)                                                   \

@@ -46,12 +46,13 @@ static int fill(struct range *r, struct es_err *err)
     r->mould_hash = es_calloc(s->nodes_count, sizeof *r->mould_hash);
     r->team_names = es_calloc((size_t)r->team_count + 1, sizeof *r->team_names);
     r->changed_at = es_calloc((size_t)r->team_count + 1, sizeof *r->changed_at);
+    r->persons = json_object();
     r->machines = es_calloc(r->plan->machine_count, sizeof *r->machines);
     r->measured = es_calloc(s->nodes_count, sizeof *r->measured);
     r->measured_kept = es_calloc(s->nodes_count, sizeof *r->measured_kept);
     if (r->images == NULL || r->mould_hash == NULL || r->team_names == NULL ||
-        r->changed_at == NULL || r->machines == NULL || r->measured == NULL ||
-        r->measured_kept == NULL)
+        r->changed_at == NULL || r->persons == NULL || r->machines == NULL ||
+        r->measured == NULL || r->measured_kept == NULL)
         return es_err_nomem(err);
     for (int team = 1; team <= r->team_count; team++)
         es_str_printf(r->team_names[team], TEAM_NAME_MAX, "Team %d", team);
@@ -79,6 +80,7 @@ static void free_range(struct range *r)
     es_free(r->mould_hash);
     es_free(r->team_names);
     es_free(r->changed_at);
+    json_decref(r->persons);
     es_free(r->machines);
     es_free(r->by_domain);
     es_free(r->measured);
@@ -167,6 +169,9 @@ static int write_identity(struct range *r, struct es_err *err)
     es_str_printf(path, sizeof path, "%s/range.json", r->dir);
     if (rc == 0 && json_dump_file(json, path, JSON_INDENT(1)) != 0)
         rc = es_err_set(err, ES_EIO, "cannot write %s; is the disc full?", path);
+    if (rc == 0)
+        json_object_del(json,
+                        "scenario_file"); /* where it lies here is nobody's business */
     char *text = rc == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (rc != 0)

@@ -115,7 +115,9 @@ static int read_all(struct range *r, struct reading *reading)
     reading->range = r;
     reading->upto = es_store_head(r->store);
     steady_forget(r);
-    int rc = make(r, reading);
+    int rc = persons_load(r, reading->err);
+    if (rc == 0)
+        rc = make(r, reading);
     if (rc == 0 && (rc = steady_recall(r, reading->err)) != 0)
         es_score_destroy(reading->score);
     if (rc != 0)

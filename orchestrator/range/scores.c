@@ -37,15 +37,23 @@ void es_range_call_score(struct es_range_core *core, const json_t *params,
                                  clock_json(r), "teams", teams));
 }
 
+struct reasons {
+    const struct range *range;
+    json_t *list;
+};
+
 static void add_reason(void *ctx, const struct es_score_reason *reason)
 {
-    json_array_append_new(ctx, json_pack("{s:I, s:I, s:s, s:s, s:s, s:I}", "ex_ms",
-                                         (json_int_t)reason->ex_ms, "pos",
-                                         (json_int_t)reason->pos, "part",
-                                         reason->part != NULL ? reason->part : "", "what",
-                                         reason->what != NULL ? reason->what : "", "text",
-                                         reason->text != NULL ? reason->text : "", "mpts",
-                                         (json_int_t)reason->mpts));
+    struct reasons *reasons = ctx;
+    const char *by = reason->by != NULL ? person_name(reasons->range, reason->by) : NULL;
+    json_array_append_new(reasons->list,
+                          json_pack("{s:I, s:I, s:s, s:s, s:s, s:s*, s:I}", "ex_ms",
+                                    (json_int_t)reason->ex_ms, "pos",
+                                    (json_int_t)reason->pos, "part",
+                                    reason->part != NULL ? reason->part : "", "what",
+                                    reason->what != NULL ? reason->what : "", "text",
+                                    reason->text != NULL ? reason->text : "", "by", by,
+                                    "mpts", (json_int_t)reason->mpts));
 }
 
 void es_range_call_score_explain(struct es_range_core *core, const json_t *params,
@@ -56,17 +64,17 @@ void es_range_call_score_explain(struct es_range_core *core, const json_t *param
     int team = r != NULL ? team_of(r, params, reply) : 0;
     if (team == 0)
         return;
-    json_t *reasons = json_array();
+    struct reasons reasons = {.range = r, .list = json_array()};
     range_advance(r);
-    if (es_score_explain(r->score, team, add_reason, reasons, &err) != 0) {
-        json_decref(reasons);
+    if (es_score_explain(r->score, team, add_reason, &reasons, &err) != 0) {
+        json_decref(reasons.list);
         reply->fail(reply, &err);
         return;
     }
     reply->done(reply, json_pack("{s:i, s:s, s:I, s:o}", "team", team, "name",
                                  r->team_names[team], "total_mpts",
                                  (json_int_t)es_score_total_mpts(r->score, team),
-                                 "reasons", reasons));
+                                 "reasons", reasons.list));
 }
 
 /* ---------------------------------------------------------------- recomputed */

@@ -182,34 +182,46 @@ static void take_clock(struct es_score *score, const struct es_event *event)
         stop(score);
 }
 
-static int take_points(struct es_score *score, const struct es_event *event)
+static int take_points(struct es_score *score, const struct es_event *event,
+                       const json_t *text)
 {
-    json_t *text = event->text != NULL ? json_loads(event->text, 0, NULL) : NULL;
     const char *part = json_string_value(json_object_get(text, "part"));
-    const char *reason = json_string_value(json_object_get(text, "reason"));
     int index = part != NULL ? model_part(&score->model, part) : -1;
     int status = 0;
     for (int team = 1; team <= score->team_count && status == 0; team++) {
         if (event->team != team && event->team != -1)
             continue;
-        status = log_points(score, team, index, event->b * 1000, event->pos,
-                            reason != NULL ? reason : "");
+        status = log_correction(score, REASON_POINTS, team, index, event->b * 1000, event,
+                                text);
         if (index >= 0)
             team_of(score, team)->part_points_mpts[index] += event->b * 1000;
         else
             team_of(score, team)->loose_mpts += event->b * 1000;
     }
-    json_decref(text);
     return status;
 }
 
-static void take_override(struct es_score *score, const struct es_event *event)
+static int take_override(struct es_score *score, const struct es_event *event,
+                         const json_t *text)
 {
-    for (int team = 1; team <= score->team_count; team++)
+    int status = 0;
+    for (int team = 1; team <= score->team_count && status == 0; team++)
         if (event->team == team || event->team == -1) {
+            status = log_correction(score, REASON_OVERRIDE, team, event->subject, 0,
+                                    event, text);
             objective_override(score, team, event->subject, event->a != 0);
             settle(score, team);
         }
+    return status;
+}
+
+static int take_correction(struct es_score *score, const struct es_event *event)
+{
+    json_t *text = event->text != NULL ? json_loads(event->text, 0, NULL) : NULL;
+    int status = event->type == ES_EV_POINTS ? take_points(score, event, text)
+                                             : take_override(score, event, text);
+    json_decref(text);
+    return status;
 }
 
 static int take(struct es_score *score, const struct es_event *event)
@@ -226,10 +238,8 @@ static int take(struct es_score *score, const struct es_event *event)
             machine_event(score, event);
         return 0;
     case ES_EV_POINTS:
-        return take_points(score, event);
     case ES_EV_OVERRIDE:
-        take_override(score, event);
-        return 0;
+        return take_correction(score, event);
     default:
         return 0;
     }

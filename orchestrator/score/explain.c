@@ -34,8 +34,12 @@ static void tell_objective(const struct es_score *score, int team, int objective
     ret->pos = state->cause;
     es_str_from_ms(ret->ex_ms, at, sizeof at);
     if (state->overridden) {
-        snprintf(text, size, "set to %s by a correction at T+%s",
-                 state->override_met ? "met" : "not met", at);
+        const struct reason *why = log_override(score, team, objective);
+        ES_ASSERT(why != NULL);
+        ret->by = why->by;
+        snprintf(text, size, "set to %s by a correction at T+%s%s%s",
+                 state->override_met ? "met" : "not met", at,
+                 why->text[0] != '\0' ? ": " : "", why->text);
     } else if (def->judged == ES_JUDGED_HELD) {
         int64_t held_ms, open_ms;
         objective_count(score, state, &held_ms, &open_ms);
@@ -81,6 +85,7 @@ static void tell_reason(const struct es_score *score, const struct reason *reaso
     if (reason->kind == REASON_POINTS) {
         ret->part = reason->subject >= 0 ? model->parts[reason->subject] : "";
         ret->what = "correction";
+        ret->by = reason->by;
         snprintf(text, size, "%s", reason->text);
         return;
     }
@@ -112,12 +117,20 @@ static size_t collect(const struct es_score *score, int team, struct line *lines
         count++;
     }
     for (size_t i = 0; i < score->log_count; i++) {
-        if (score->log[i].team != team)
+        if (score->log[i].team != team || score->log[i].kind == REASON_OVERRIDE)
             continue;
         lines[count] = (struct line){score->log[i].ex_ms, count, -1, &score->log[i]};
         count++;
     }
     return count;
+}
+
+/* What did not fit was cut, perhaps within a character. */
+static void end_whole(char *text)
+{
+    size_t len = strlen(text);
+    for (int i = 0; i < 4 && !es_utf8_valid(text, len); i++)
+        text[--len] = '\0';
 }
 
 int es_score_explain(const struct es_score *score, int team,
@@ -140,6 +153,7 @@ int es_score_explain(const struct es_score *score, int team,
             tell_reason(score, lines[i].reason, &reason, text, sizeof text);
         else
             tell_objective(score, team, lines[i].objective, &reason, text, sizeof text);
+        end_whole(text);
         each(ctx, &reason);
     }
     es_free(lines);

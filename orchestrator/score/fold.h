@@ -215,17 +215,17 @@ struct team {
     int faults;                /* nodes at fault */
 };
 
-enum reason_kind { REASON_ROUNDS, REASON_PENALTY, REASON_POINTS };
+enum reason_kind { REASON_ROUNDS, REASON_PENALTY, REASON_POINTS, REASON_OVERRIDE };
 enum round_verdict { ROUND_PASS, ROUND_MISS, ROUND_ABSENT, ROUND_WAIVED, ROUND_UNKNOWN };
 /* What cannot be told from the state afterwards. */
 struct reason {
     int64_t ex_ms, pos, mpts;
     int team;
     enum reason_kind kind;
-    int subject;         /* service; POINTS: part or -1 */
+    int subject;         /* service; POINTS: part or -1; OVERRIDE: objective */
     int verdict;         /* ROUNDS */
     int64_t first, last; /* ROUNDS: numbers of rounds */
-    char *text;          /* POINTS; owned */
+    char *text, *by;     /* corrections: why, and whose (may be NULL); owned */
 };
 
 struct void_span {
@@ -313,8 +313,11 @@ bool void_touches(const struct es_score *score, int team, int cond);
 /* log.c */
 void log_round(struct es_score *score, int team, int service, int verdict, int64_t round);
 void log_penalty(struct es_score *score, int team, int service);
-int log_points(struct es_score *score, int team, int part, int64_t mpts, int64_t pos,
-               const char *text);
+/* What a correction says of itself: its reason and by whom, from its event's text. */
+int log_correction(struct es_score *score, enum reason_kind kind, int team, int subject,
+                   int64_t mpts, const struct es_event *event, const json_t *text);
+/* The last override of an objective; NULL. */
+const struct reason *log_override(const struct es_score *score, int team, int objective);
 void log_finish(struct es_score *score);
 
 /* a * b / c without overflow in between, towards zero; c > 0. */

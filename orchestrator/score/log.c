@@ -61,30 +61,48 @@ void log_penalty(struct es_score *score, int team, int service)
     reason->mpts = -def->sla_penalty * 1000;
 }
 
-int log_points(struct es_score *score, int team, int part, int64_t mpts, int64_t pos,
-               const char *text)
+int log_correction(struct es_score *score, enum reason_kind kind, int team, int subject,
+                   int64_t mpts, const struct es_event *event, const json_t *text)
 {
-    ES_ASSERT(text != NULL && part < (int)score->model.part_count);
-    char *copy = es_strdup(text);
-    struct reason *reason = copy != NULL ? append(score) : NULL;
+    const char *why = json_string_value(json_object_get(text, "reason"));
+    const char *by = json_string_value(json_object_get(text, "by"));
+    char *kept = es_strdup(why != NULL ? why : "");
+    char *kept_by = by != NULL ? es_strdup(by) : NULL;
+    struct reason *reason =
+        kept != NULL && (by == NULL || kept_by != NULL) ? append(score) : NULL;
     if (reason == NULL) {
-        es_free(copy);
+        es_free(kept);
+        es_free(kept_by);
         score->failed = true;
         return ES_ENOMEM;
     }
-    reason->kind = REASON_POINTS;
+    reason->kind = kind;
     reason->team = team;
-    reason->subject = part;
-    reason->pos = pos;
+    reason->subject = subject;
+    reason->pos = event->pos;
     reason->mpts = mpts;
-    reason->text = copy;
+    reason->text = kept;
+    reason->by = kept_by;
     return 0;
+}
+
+const struct reason *log_override(const struct es_score *score, int team, int objective)
+{
+    for (size_t i = score->log_count; i-- > 0;) {
+        const struct reason *reason = &score->log[i];
+        if (reason->kind == REASON_OVERRIDE && reason->team == team &&
+            reason->subject == objective)
+            return reason;
+    }
+    return NULL;
 }
 
 void log_finish(struct es_score *score)
 {
-    for (size_t i = 0; i < score->log_count; i++)
+    for (size_t i = 0; i < score->log_count; i++) {
         es_free(score->log[i].text);
+        es_free(score->log[i].by);
+    }
     es_free(score->log);
     score->log = NULL;
     score->log_count = score->log_cap = 0;

@@ -106,6 +106,30 @@ int es_store_get_blob(struct es_store *store, const char *name, struct es_buf *o
     return status;
 }
 
+int next_blob(struct es_store *store, const char *glob, struct es_buf *name,
+              struct es_err *err)
+{
+    sqlite3_stmt *stmt;
+    store_lock(store);
+    int status = db_stmt(store, STMT_NEXT_BLOB, &stmt, err);
+    if (status == 0) {
+        sqlite3_bind_text(stmt, 1, es_buf_str(name), -1, SQLITE_TRANSIENT);
+        sqlite3_bind_text(stmt, 2, glob, -1, SQLITE_STATIC);
+        int rc = sqlite3_step(stmt);
+        es_buf_clear(name);
+        if (rc == SQLITE_ROW)
+            status = es_buf_puts(name, (const char *)sqlite3_column_text(stmt, 0));
+        else if (rc != SQLITE_DONE)
+            status = db_fail(store, rc, "list blobs", err);
+        if (status == ES_ENOMEM)
+            es_err_nomem(err);
+        sqlite3_reset(stmt);
+        sqlite3_clear_bindings(stmt);
+    }
+    uv_mutex_unlock(&store->lock);
+    return status;
+}
+
 /* secure_delete overwrites the row; the checkpoint overwrites it in the file and empties
  * the WAL, which may still hold a copy. */
 static int erase(struct es_store *store, const char *name, struct es_err *err)
@@ -149,40 +173,73 @@ int es_store_erase_blob(struct es_store *store, const char *name, struct es_err 
 
 /* ------------------------------------------------------------------ evidence */
 
-int es_store_stage_evidence(struct es_store *store, const void *data, size_t len,
-                            char ret_name[65], struct es_err *err)
+static int make_evidence(const void *data, size_t len, struct evidence **ret_evidence,
+                         struct es_err *err)
 {
-    ES_ASSERT(store != NULL && ret_name != NULL && (data != NULL || len == 0));
     if (len > ES_STORE_STAGED_MAX)
         return es_err_set(err, ES_ELIMIT, "evidence of %zu bytes: at most %u", len,
                           ES_STORE_STAGED_MAX);
     struct evidence *evidence = es_alloc(sizeof *evidence + len);
     if (evidence == NULL)
         return es_err_nomem(err);
-    unsigned char hash[HASH_BYTES];
-    randombytes_buf(evidence->key, sizeof evidence->key);
+    memset(evidence, 0, sizeof *evidence);
     evidence->len = len;
     if (len != 0)
         memcpy(evidence->data, data, len);
-    crypto_generichash(hash, sizeof hash, evidence->data, len, evidence->key, HASH_BYTES);
-    sodium_bin2hex(evidence->name, sizeof evidence->name, hash, sizeof hash);
+    *ret_evidence = evidence;
+    return 0;
+}
 
+/* Takes it. */
+static int stage(struct es_store *store, struct evidence *evidence, struct es_err *err)
+{
     uv_mutex_lock(&store->state_lock);
-    bool fits = store->staged_bytes + len <= ES_STORE_STAGED_MAX;
+    bool fits = store->staged_bytes + evidence->len <= ES_STORE_STAGED_MAX;
     if (fits) {
         evidence->next = store->staged;
         store->staged = evidence;
-        store->staged_bytes += len;
+        store->staged_bytes += evidence->len;
     }
     uv_mutex_unlock(&store->state_lock);
-    if (!fits) {
-        es_free(evidence);
-        return es_err_set(err, ES_ELIMIT,
-                          "ledger %s: more than %u bytes of evidence wait for a commit",
-                          store->path, ES_STORE_STAGED_MAX);
-    }
-    memcpy(ret_name, evidence->name, sizeof evidence->name);
-    return 0;
+    if (fits)
+        return 0;
+    es_free(evidence);
+    return es_err_set(err, ES_ELIMIT,
+                      "ledger %s: more than %u bytes of evidence wait for a commit",
+                      store->path, ES_STORE_STAGED_MAX);
+}
+
+int es_store_stage_evidence(struct es_store *store, const void *data, size_t len,
+                            char ret_name[65], struct es_err *err)
+{
+    ES_ASSERT(store != NULL && ret_name != NULL && (data != NULL || len == 0));
+    struct evidence *evidence;
+    int status = make_evidence(data, len, &evidence, err);
+    if (status < 0)
+        return status;
+    unsigned char hash[HASH_BYTES];
+    char name[65];
+    evidence->is_keyed = true;
+    randombytes_buf(evidence->key, sizeof evidence->key);
+    crypto_generichash(hash, sizeof hash, evidence->data, len, evidence->key, HASH_BYTES);
+    sodium_bin2hex(evidence->name, sizeof evidence->name, hash, sizeof hash);
+    memcpy(name, evidence->name, sizeof name);
+    status = stage(store, evidence, err);
+    if (status == 0)
+        memcpy(ret_name, name, sizeof name);
+    return status;
+}
+
+int stage_blob(struct es_store *store, const char *name, const void *data, size_t len,
+               struct es_err *err)
+{
+    struct evidence *evidence;
+    int status = make_evidence(data, len, &evidence, err);
+    if (status < 0)
+        return status;
+    int rc = snprintf(evidence->name, sizeof evidence->name, "%s", name);
+    ES_ASSERT(rc > 0 && (size_t)rc < sizeof evidence->name);
+    return stage(store, evidence, err);
 }
 
 struct evidence *take_evidence(struct es_store *store)

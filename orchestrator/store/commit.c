@@ -153,8 +153,9 @@ static int write_batch(struct es_store *store, const struct batch *prev,
     if (status < 0)
         return status;
     for (; evidence != NULL && status == 0; evidence = evidence->next)
-        status = put_blob(store, evidence->name, evidence->key, evidence->data,
-                          evidence->len, err);
+        status =
+            put_blob(store, evidence->name, evidence->is_keyed ? evidence->key : NULL,
+                     evidence->data, evidence->len, err);
     if (status == 0 && looks != NULL)
         status = put_looks(store, looks, err);
     if (status == 0 && batch->id == prev->id)

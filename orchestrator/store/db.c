@@ -18,6 +18,8 @@ static const char *const stmt_sql[STMT_COUNT] = {
     [STMT_PUT_BLOB] = "INSERT OR REPLACE INTO blob(name, key, data) VALUES(?1,?2,?3)",
     [STMT_GET_BLOB] = "SELECT key, data FROM blob WHERE name = ?1",
     [STMT_ERASE_BLOB] = "DELETE FROM blob WHERE name = ?1",
+    [STMT_NEXT_BLOB] =
+        "SELECT name FROM blob WHERE name > ?1 AND name GLOB ?2 ORDER BY name LIMIT 1",
     [STMT_BATCH_AT] = "SELECT id, last_pos, boot_id, boottime_ms, ex_ms, state,"
                       " speed_permille, wall_us, hash FROM batch WHERE id = ?1",
     [STMT_SCAN_BATCHES] = "SELECT id, last_pos, boot_id, boottime_ms, ex_ms, state,"

@@ -130,44 +130,28 @@ static int put_blob_lines(struct out *out, const char *name)
     return status;
 }
 
-/* The name after `name`, so that no statement stays open between the lines. */
-static int next_name(struct out *out, struct es_buf *name)
-{
-    struct es_store *store = out->store;
-    sqlite3_stmt *stmt = NULL;
-    store_lock(store);
-    int status = db_prepare(store,
-                            "SELECT name FROM blob WHERE name > ?1 AND (name = 'scenario'"
-                            " OR name GLOB 'scenario/*') ORDER BY name LIMIT 1",
-                            &stmt, out->err);
-    if (status == 0) {
-        sqlite3_bind_text(stmt, 1, es_buf_str(name), -1, SQLITE_TRANSIENT);
-        int rc = sqlite3_step(stmt);
-        es_buf_clear(name);
-        if (rc == SQLITE_ROW)
-            status = es_buf_puts(name, (const char *)sqlite3_column_text(stmt, 0));
-        else if (rc != SQLITE_DONE)
-            status = db_fail(store, rc, "list blobs", out->err);
-        if (status == ES_ENOMEM)
-            es_err_nomem(out->err);
-    }
-    sqlite3_finalize(stmt);
-    uv_mutex_unlock(&store->lock);
-    return status;
-}
-
 static int put_blobs(struct out *out)
 {
+    static const char *const travel[] = {"scenario", "scenario/*"};
     struct es_buf name;
+    int status = 0;
     es_buf_init(&name, 256);
-    int status = next_name(out, &name);
-    while (status == 0 && name.len != 0) {
-        status = put_blob_lines(out, es_buf_str(&name));
-        if (status == 0)
-            status = next_name(out, &name);
+    for (size_t i = 0; i < ES_COUNT(travel) && status == 0; i++) {
+        es_buf_clear(&name);
+        status = next_blob(out->store, travel[i], &name, out->err);
+        while (status == 0 && name.len != 0) {
+            status = put_blob_lines(out, es_buf_str(&name));
+            if (status == 0)
+                status = next_blob(out->store, travel[i], &name, out->err);
+        }
     }
     es_buf_finish(&name);
     return status;
+}
+
+static int put_person_line(void *ctx, const char *id, const char *name)
+{
+    return put_line(ctx, json_pack("{s:s, s:s}", "person", id, "name", name));
 }
 
 /* ------------------------------------------------------------------ all of it */
@@ -200,6 +184,8 @@ int es_store_export(struct es_store *store,
     int status = reader_init(&reader, store, 1, true, err);
     if (status == 0)
         status = put_head(&out);
+    if (status == 0)
+        status = es_store_read_persons(store, put_person_line, &out, err);
     if (status == 0)
         status = put_blobs(&out);
     while (status == 0) {

@@ -189,6 +189,16 @@ static int take_piece(struct in *in, const json_t *object)
     return status;
 }
 
+static int take_person(struct in *in, const json_t *object)
+{
+    const char *id = json_string_value(json_object_get(object, "person"));
+    const char *name = json_string_value(json_object_get(object, "name"));
+    if (id == NULL || name == NULL || id[0] == '\0' ||
+        strlen(id) >= ES_STORE_PERSON_BYTES)
+        return bad_line(in, "the person is incomplete");
+    return put_person(in->store, id, name, in->err);
+}
+
 static int take_end(struct in *in, const json_t *object)
 {
     int64_t events, batches;
@@ -226,6 +236,8 @@ static int take_line(struct in *in, const json_t *object)
         return take_batch(in, object);
     if (json_object_get(object, "blob") != NULL)
         return take_piece(in, object);
+    if (json_object_get(object, "person") != NULL)
+        return take_person(in, object);
     if (json_is_true(json_object_get(object, "end")))
         return take_end(in, object);
     return bad_line(in, "a line of no known kind");

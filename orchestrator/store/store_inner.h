@@ -20,6 +20,7 @@
 struct evidence {
     struct evidence *next;
     char name[65];
+    bool is_keyed; /* the name is the hash under the key; else it is given */
     unsigned char key[HASH_BYTES];
     size_t len;
     unsigned char data[];
@@ -63,6 +64,7 @@ enum stmt {
     STMT_PUT_BLOB,
     STMT_GET_BLOB,
     STMT_ERASE_BLOB,
+    STMT_NEXT_BLOB,
     STMT_BATCH_AT,
     STMT_SCAN_BATCHES,
     STMT_SCAN_EVENTS,
@@ -146,10 +148,21 @@ void drop_evidence(struct evidence *list);
 /* Within the caller's transaction. */
 int put_blob(struct es_store *store, const char *name, const unsigned char *key,
              const void *data, size_t len, struct es_err *err);
+/* A blob of a given name, for the next commit. */
+int stage_blob(struct es_store *store, const char *name, const void *data, size_t len,
+               struct es_err *err);
+/* The first blob behind `name` that the pattern of SQLite's GLOB fits, into `name`; empty:
+ * none. No statement stays open. */
+int next_blob(struct es_store *store, const char *glob, struct es_buf *name,
+              struct es_err *err);
 int check_writable(struct es_store *store, struct es_err *err);
 /* Ends a transaction of the caller: commits when status is 0, else rolls back. Whatever
  * leaves the disk's content in doubt breaks the store. */
 int end_write(struct es_store *store, int status, struct es_err *err);
+
+/* ---- person.c */
+int put_person(struct es_store *store, const char *id, const char *name,
+               struct es_err *err);
 
 /* ---- look.c */
 struct looks take_looks(struct es_store *store); /* what is staged; gives */

@@ -74,7 +74,7 @@ static const struct cli_script scripts[] = {
     {"score.explain", NULL,
      "{\"team\":1,\"reasons\":[{\"ex_ms\":754000,\"pos\":17,\"part\":\"handling\","
      "\"what\":\"find-shell\",\"text\":\"met by "
-     "\\u001b]0;x\",\"mpts\":50000}],\"total_mpts\":62500}",
+     "\\u001b]0;x\",\"by\":\"mori\\u0007\",\"mpts\":50000}],\"total_mpts\":62500}",
      0},
     {"rescore", NULL,
      "{\"events\":12,\"digest\":\"abcd\",\"live_digest\":\"ffff\",\"equal\":false,"
@@ -87,6 +87,7 @@ static const struct cli_script scripts[] = {
      "{\"events\":2,\"batches\":1,\"chain_ok\":true,\"signed\":true,\"signature_ok\":"
      "false,\"head\":\"ab\"}",
      0},
+    {"ledger.forget", NULL, "{\"erased\":2}", 0},
     {"image.build",
      "{\"step\":\"packages\",\"text\":\"unpacking\",\"done\":3,\"total\":9}",
      "{\"name\":\"tiny\",\"digest\":\"0123456789abcdef\",\"bytes\":2048,\"took_ms\":1500,"
@@ -284,16 +285,18 @@ START_TEST(commands_say_what_the_core_needs_to_hear)
         {"image list", 0, "{}", "2026-01-02  1 package"},
         {"down", 0, "{\"range\":\"monday\"}", "range monday is down"},
         {"score explain t1", 0, "{\"range\":\"monday\",\"team\":1}",
-         "T+0:12:34        50  handling   find-shell               met by \\x1b]0;x  "
-         "[event 17]"},
+         "T+0:12:34        50  handling   find-shell               met by \\x1b]0;x, by "
+         "mori\\x07  [event 17]"},
         {"rescore", 74, "{\"range\":\"monday\"}", "DIFFERS"},
         {"ledger verify", 74, "{\"range\":\"monday\"}", "BAD"},
-        {"exec t1/web --shell --timeout 5s -- 'echo a'", 7,
-         "{\"machine\":\"t1/web\",\"range\":\"monday\",\"shell\":\"echo "
+        {"ledger forget mori --range monday", 0,
+         "{\"person\":\"mori\",\"range\":\"monday\"}", "2 ids without a name"},
+        {"exec t1/web --by mori --shell --timeout 5s -- 'echo a'", 7,
+         "{\"by\":\"mori\",\"machine\":\"t1/web\",\"range\":\"monday\",\"shell\":\"echo "
          "a\",\"timeout_ms\":5000}",
          ""},
         {"exec 2/web ls -l --json", 7,
-         "{\"argv\":[\"ls\",\"-l\",\"--json\"],\"machine\":\"t2/"
+         "{\"argv\":[\"ls\",\"-l\",\"--json\"],\"by\":\"mori\",\"machine\":\"t2/"
          "web\",\"range\":\"monday\",\"timeout_ms\":60000}",
          ""},
     };

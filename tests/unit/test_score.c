@@ -6,6 +6,7 @@
 
 #include "../support/score_world.h"
 #include "enshu/common/mem.h"
+#include "enshu/common/str.h"
 
 #define PASS    ES_OUTCOME_PASS
 #define FAIL    ES_OUTCOME_FAIL
@@ -417,9 +418,10 @@ static void tell(void *ctx, const struct es_score_reason *reason)
 {
     struct told *told = ctx;
     size_t len = strlen(told->text);
-    snprintf(told->text + len, sizeof told->text - len, "%ld #%ld %s/%s %+ld: %s\n",
+    snprintf(told->text + len, sizeof told->text - len, "%ld #%ld %s/%s %+ld: %s%s%s\n",
              (long)reason->ex_ms / 1000, (long)reason->pos, reason->part, reason->what,
-             (long)reason->mpts, reason->text);
+             (long)reason->mpts, reason->text, reason->by != NULL ? ", by " : "",
+             reason->by != NULL ? reason->by : "");
 }
 
 START_TEST(corrections_and_what_explains_them)
@@ -441,7 +443,10 @@ START_TEST(corrections_and_what_explains_them)
     correct(&world, 200 * S, ES_EV_POINTS, -1, 0, 7,
             "{\"part\": \"handling\", \"by\": \"i\", \"reason\": \"good notes\"}");
     correct(&world, 210 * S, ES_EV_POINTS, -1, 0, -3, "{\"reason\": \"too loud\"}");
-    correct(&world, 220 * S, ES_EV_OVERRIDE, met, 0, 0, NULL);
+    correct(&world, 215 * S, ES_EV_OVERRIDE, met, 1, 0,
+            "{\"reason\": \"a mistake\", \"by\": \"you\"}");
+    correct(&world, 220 * S, ES_EV_OVERRIDE, met, 0, 0,
+            "{\"reason\": \"seen by eye\", \"by\": \"p-1\"}");
     world_clock(&world, 310 * S, ES_CLOCK_STOPPED);
     correct(&world, 310 * S, ES_EV_OVERRIDE, missed, 1, 0, NULL);
     ck_assert_int_eq(objective(&world, 1, met).mpts, 0);
@@ -455,12 +460,39 @@ START_TEST(corrections_and_what_explains_them)
                      "60 #2 handling/s0 +10000: c0: rounds 1 to 2 passed\n"
                      "180 #3 handling/s0 +0: c0: rounds 3 to 5 missed\n"
                      "180 #3 handling/s0 -2000: rounds missed in a row: 1\n"
-                     "200 #4 handling/correction +7000: good notes\n"
+                     "200 #4 handling/correction +7000: good notes, by i\n"
                      "210 #5 /correction -3000: too loud\n"
-                     "220 #6 handling/o0 +0: set to not met by a correction at T+3m40s\n"
+                     "215 #7 handling/o0 +0: set to not met by a correction at T+3m35s: "
+                     "seen by eye, by p-1\n"
                      "240 #3 handling/s0 -2000: rounds missed in a row: 1\n"
-                     "300 #8 handling/o1 +20000: set to met by a correction at T+5m\n"
+                     "300 #9 handling/o1 +20000: set to met by a correction at T+5m\n"
                      "300 #3 handling/s0 -2000: rounds missed in a row: 1\n");
+    world_finish(&world);
+}
+END_TEST
+
+static void on_long_reason(void *ctx, const struct es_score_reason *reason)
+{
+    size_t *len = ctx;
+    *len = strlen(reason->text);
+    ck_assert(es_utf8_valid(reason->text, *len));
+}
+
+START_TEST(a_long_reason_is_cut_between_characters)
+{
+    struct world world;
+    char text[1200] = "{\"reason\": \"x";
+    size_t len = 0;
+    world_init(&world);
+    world_probe(&world);
+    world_start(&world, 1);
+    world_clock(&world, 0, ES_CLOCK_RUNNING);
+    for (int i = 0; i < 300; i++)
+        strcat(text, "理");
+    strcat(text, "\"}");
+    correct(&world, 1 * S, ES_EV_POINTS, -1, 0, 7, text);
+    ck_assert_int_eq(es_score_explain(world.score, 1, on_long_reason, &len, NULL), 0);
+    ck_assert_uint_gt(len, 500);
     world_finish(&world);
 }
 END_TEST
@@ -731,6 +763,7 @@ Suite *score_suite(void)
     tcase_add_test(tc, a_service_taken_down_on_purpose);
     tcase_add_test(tc, parts_are_scaled_then_weighted);
     tcase_add_test(tc, corrections_and_what_explains_them);
+    tcase_add_test(tc, a_long_reason_is_cut_between_characters);
     tcase_add_test(tc, what_was_void_is_folded_anew);
     tcase_add_test(tc, events_that_do_not_fit_are_refused);
     tcase_add_test(tc, scenarios_that_cannot_be_scored);

@@ -495,6 +495,57 @@ struct run {
     int commits;
 };
 
+static int on_person(void *ctx, const char *id, const char *name)
+{
+    char *all = ctx;
+    ck_assert_int_eq(strncmp(id, "p-", 2), 0);
+    strcat(all, name);
+    strcat(all, ",");
+    return 0;
+}
+
+static void assert_persons(struct es_store *store, size_t len)
+{
+    char all[200] = "";
+    struct es_err err = {0};
+    ck_assert_int_eq(es_store_read_persons(store, on_person, all, &err), 0);
+    ck_assert_uint_eq(strlen(all), len);
+}
+
+START_TEST(persons_can_be_forgotten)
+{
+    static const char name[] = "Midorikawa Hanako";
+    struct es_store *store = open_ledger(true);
+    char first[ES_STORE_PERSON_BYTES], second[ES_STORE_PERSON_BYTES],
+        other[ES_STORE_PERSON_BYTES];
+    struct es_store_check check;
+    struct es_err err = {0};
+    int count = 0;
+    ck_assert_int_eq(es_store_stage_person(store, "", first, &err), ES_EINVAL);
+    ck_assert_int_eq(es_store_stage_person(store, "\xff", first, &err), ES_EINVAL);
+    ck_assert_int_eq(es_store_stage_person(store, name, first, &err), 0);
+    ck_assert_int_eq(es_store_stage_person(store, name, second, &err), 0);
+    ck_assert_int_eq(es_store_stage_person(store, "Mori", other, &err), 0);
+    ck_assert_str_ne(first, second);
+    assert_persons(store, 0); /* with the next commit */
+    append(store, 2);
+    assert_persons(store, 2 * sizeof name + 5);
+    ck_assert_int_eq(es_store_forget_person(store, "nobody", &count, &err), ES_ENOENT);
+    ck_assert_int_eq(es_store_forget_person(store, name, &count, &err), 0);
+    ck_assert_int_eq(count, 2);
+    assert_persons(store, 5);
+    ck_assert(!file_holds(scratch_path("ledger"), "Midorikawa"));
+    ck_assert(!file_holds(scratch_path("ledger-wal"), "Midorikawa"));
+    ck_assert_int_eq(es_store_forget_person(store, other, &count, &err), 0);
+    ck_assert_int_eq(count, 1);
+    assert_persons(store, 0);
+    ck_assert_int_eq(es_store_verify(store, &check, &err), 0);
+    ck_assert(check.chain_ok);
+    es_store_close(store);
+    ck_assert_int_eq(es_mem_live_count(), 0);
+}
+END_TEST
+
 static int on_kept_look(void *ctx, const struct es_event *look)
 {
     int64_t *next = ctx;
@@ -726,6 +777,7 @@ Suite *store_suite(void)
     tcase_add_test(tc, blobs_are_kept_and_erased);
     tcase_add_test(tc, evidence_goes_with_its_batch);
     tcase_add_test(tc, looks_lie_beside_the_chain);
+    tcase_add_test(tc, persons_can_be_forgotten);
     tcase_add_test(tc, commits_run_beside_the_loop);
     suite_add_tcase(suite, tc);
     return suite;

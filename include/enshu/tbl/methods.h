@@ -24,16 +24,17 @@
     X("stop",          stop,          CALL,   "range:string! by:string reason:string",                             "{clock, signed}") \
     X("park",          park,          STREAM, "range:string! by:string reason:string",                             "{range, machines, bytes, took_ms}") \
     X("unpark",        unpark,        STREAM, "range:string! by:string reason:string",                             "{range, machines, took_ms, clock}") \
-    X("exec",          exec,          STREAM, "range:string! machine:string! argv:list shell:string user:string timeout_ms:int stdin:string", "{exit|signal, truncated, timeout}; progress {stream, data}") \
+    X("exec",          exec,          STREAM, "range:string! machine:string! argv:list shell:string user:string timeout_ms:int stdin:string by:string", "{exit|signal, truncated, timeout}; progress {stream, data}") \
     X("console",       console,       STREAM, "range:string! machine:string!",                                     "progress {data}, base64, until the client leaves") \
     X("console.send",  console_send,  CALL,   "range:string! machine:string! data:string!",                        "{}") \
     X("reset",         reset,         STREAM, "range:string! machine:string team:int force:bool",                  "{machines}") \
     X("score",         score,         CALL,   "range:string! team:int",                                            "{teams: [es_score_json…]}") \
-    X("score.explain", score_explain, CALL,   "range:string! team:int!",                                           "{team, reasons: [{ex_ms, pos, part, what, text, mpts}], total_mpts}") \
+    X("score.explain", score_explain, CALL,   "range:string! team:int!",                                           "{team, reasons: [{ex_ms, pos, part, what, text, by, mpts}], total_mpts}") \
     X("rescore",       rescore,       CALL,   "range:string!",                                                     "{events, digest, live_digest, equal, teams: [{team, total_mpts}]}") \
     X("correct",       correct,       CALL,   "range:string! what:string! team:int subject:string points:int met:bool from_ms:int to_ms:int reason:string! by:string", "{pos}") \
     X("ledger.export", ledger_export, STREAM, "range:string!",                                                     "progress {line}; {events}") \
     X("ledger.verify", ledger_verify, CALL,   "range:string!",                                                     "{events, batches, chain_ok, signed, signature_ok, head}") \
+    X("ledger.forget", ledger_forget, CALL,   "range:string! person:string!",                                       "{erased}; a name or id: the chain keeps the id alone") \
     X("rehearse",      rehearse,      STREAM, "file:string! accel:string keep:bool patience_ms:int",                               "{certificate, proved, path}") \
     X("down",          down,          STREAM, "range:string! purge:bool",                                          "{removed, kept: [disks]}") \
     X("gc",            gc,            STREAM, "",                                                                  "{removed: [names]}") \
