@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fanout.h"
 #include "inner.h"
 
 struct bring {
@@ -19,6 +20,7 @@ struct bring {
     struct es_err first; /* the first failure */
     size_t failures;
     bool mould_phase;
+    struct fanout fanout;
     size_t held;        /* calls and jobs that will come back here */
     bool left;          /* the range ends; answered */
     atomic_bool cancel; /* for the images' worker */
@@ -44,8 +46,13 @@ static void tell_step(struct bring *b, const char *step, const char *text)
 void bring_machine_progress(struct machine *m)
 {
     struct bring *b = m->range->bring;
-    if (b != NULL)
+    if (b == NULL)
+        return;
+    if (fanout_tells(m))
         tell(b, machine_progress_json(m));
+    json_t *summary = fanout_summary(&b->fanout, b->range);
+    if (summary != NULL)
+        tell(b, summary);
 }
 
 static void free_bring(struct bring *b)
@@ -126,6 +133,7 @@ static void bring_machines(struct bring *b, bool mould)
 {
     struct range *r = b->range;
     b->mould_phase = mould;
+    fanout_begin(&b->fanout, r, mould);
     b->waiting = 1;
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
