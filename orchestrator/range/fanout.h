@@ -7,7 +7,7 @@
 #include "inner.h"
 
 #define FANOUT_EVERY_MS 500
-#define FANOUT_MANY     64
+#define FANOUT_MANY     100
 
 struct fanout {
     uint64_t began_ms, told_ms;
