@@ -100,6 +100,14 @@ static bool is_connection(const virError *error)
            strstr(error->message, "End of file while reading data") != NULL;
 }
 
+/* What QEMU said before it ended stands behind libvirt's words, the time and its name. */
+static const char *qemu_said(const char *message)
+{
+    const char *at = strstr(message, "qemu-system-");
+    const char *said = at != NULL ? strstr(at, ": ") : NULL;
+    return said != NULL ? said + 2 : NULL;
+}
+
 int es_hyp_error(struct es_err *err, const char *step, const char *name)
 {
     virErrorPtr error = virGetLastError();
@@ -108,14 +116,17 @@ int es_hyp_error(struct es_err *err, const char *step, const char *name)
     const char *remedy = remedy_of(message);
     int code = error != NULL && error->message != NULL && is_connection(error) ? ES_ECONN
                                                                                : ES_EHYP;
+    const char *said = qemu_said(message);
     /* One line, whatever QEMU printed. */
     char line[512];
     size_t n = 0;
-    for (const char *p = message; *p != '\0' && n < sizeof line - 1; p++)
+    for (const char *p = said != NULL ? said : message; *p != '\0' && n < sizeof line - 1;
+         p++)
         line[n++] = *p == '\n' ? ' ' : *p;
     while (n > 0 && line[n - 1] == ' ')
         n--;
     line[n] = '\0';
-    return es_err_set(err, code, "%s%s%s: %s%s%s", step, name[0] != '\0' ? " " : "", name,
-                      line, remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");
+    return es_err_set(err, code, "%s%s%s: %s%s%s%s", step, name[0] != '\0' ? " " : "",
+                      name, said != NULL ? "QEMU: " : "", line,
+                      remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");
 }

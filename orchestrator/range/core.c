@@ -152,7 +152,8 @@ static void reconcile(struct machine *m)
     bool runs = (m->listed & LISTED_RUNS) != 0;
     bool paused = (m->listed & LISTED_PAUSED) != 0;
     enum machine_state state = machine_state(m);
-    if (runs && state == M_PLANNED && m->mould) /* half set up: begun anew by `up` */
+    if ((runs || paused) && state == M_PLANNED &&
+        m->mould) /* half set up or frozen: begun anew by `up` */
         hyp_submit(es_hyp_machine_stop(core->hyp, m->plan->name, false, on_stray, core),
                    on_stray, core);
     else if (state == M_PLANNED && m->was_suspended && paused) {

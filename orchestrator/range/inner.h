@@ -158,7 +158,7 @@ struct machine {
     bool link_closing, mould, resetting;
     bool freezing;     /* a mould that comes up to be frozen: its setup is done */
     bool forked;       /* continues a frozen mould, and is told so when personalised */
-    char no_fork[200]; /* why it is booted though its range forks; "": it is not */
+    char no_fork[400]; /* why it is booted though its range forks; "": it is not */
     struct took {
         struct es_hyp_fork_times fork; /* when it was forked */
         int64_t hello_us, personalise_us,
@@ -182,7 +182,7 @@ struct machine {
     int64_t seq_acked;
     char seq_epoch[17];
     int tries;
-    char detail[200]; /* shown beside the state: the step, or the error */
+    char detail[400]; /* shown beside the state: the step, or the error */
     uint64_t boot_began_ms, ready_ms;
     struct es_list boot_link;
     bool has_boot_slot;
@@ -350,7 +350,7 @@ struct range {
     char (*mould_hash)[MOULD_KEY_MAX]; /* by node; "" without setup */
     enum mode mode;                    /* as asked for */
     char frozen_key[MOULD_KEY_MAX];    /* names the frozen moulds; "": not known */
-    char no_fork[200];                 /* why machines are booted; "": they are forked */
+    char no_fork[400];                 /* why machines are booted; "": they are forked */
     struct freeze
         *freeze; /* going on; plain memory, freed with the range at the latest */
     char seed_disc[PATH_BYTES];

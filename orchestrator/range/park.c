@@ -85,13 +85,21 @@ void park_event(struct park *p, enum es_park_event what, const char *reason,
     struct es_event event = {
         .type = ES_EV_PARK, .team = -1, .subject = -1, .a = (int)what};
     struct es_err err = {0};
+    const char *id;
+    int rc =
+        person_id(p->range, json_string_value(json_object_get(p->who, "by")), &id, &err);
+    if (rc != 0) {
+        committed(p->range, rc, &err, 0);
+        return;
+    }
     json_t *json = json_deep_copy(p->who);
+    json_object_set_new(json, "by", json_string(id));
     if (reason != NULL)
         json_object_set_new(json, "reason", json_string(reason));
     char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    int rc = text != NULL ? range_event(p->range, &event, text, NULL, committed, p->range)
-                          : ES_ENOMEM;
+    rc = text != NULL ? range_event(p->range, &event, text, NULL, committed, p->range)
+                      : ES_ENOMEM;
     if (rc != 0) {
         range_event_refused(p->range, rc, &err);
         committed(p->range, rc, &err, 0);

@@ -72,6 +72,41 @@ START_TEST(machines)
 }
 END_TEST
 
+/* A mould writes its memory to a file, and a fork must find the same devices in the same
+ * slots; its NIC on a shared network comes later. */
+START_TEST(moulds_and_forks)
+{
+    struct es_err err = {0};
+    char hash[33], mould_skeleton[33], skeleton[33];
+    es_plan_destroy(w.plan);
+    w.plan = NULL;
+    ck_assert_int_eq(es_plan_make(&w.scenario, "may12", 2, true, &w.plan, &err), 0);
+    struct es_hyp_machine mould = hw_spec(&w, 0, 0), fork = hw_spec(&w, 2, 0);
+    mould.memory = ES_HYP_MEMORY_MOULD;
+    fork.memory = ES_HYP_MEMORY_FORK;
+    mould.ram = fork.ram = "/moulds/web.ram";
+    ck_assert_int_eq(es_hyp_machine_xml(&mould, "tcg", false, &out, hash, &err), 0);
+    matches("machine-mould");
+    ck_assert_int_eq(es_hyp_machine_xml(&fork, "tcg", false, &out, hash, &err), 0);
+    matches("machine-fork");
+    ck_assert(!es_hyp_nic_is_plugged(&fork, 0));
+    ck_assert(es_hyp_nic_is_plugged(&fork, 1));
+    ck_assert_int_eq(es_hyp_nic_xml(&fork, 1, &out, &err), 0);
+    matches("machine-fork-nic");
+
+    hw_open_test(&w, "<node/>");
+    struct es_hyp_machine again = hw_spec(&w, 0, 0);
+    ck_assert_int_eq(es_hyp_machine_skeleton(w.hyp, &mould, mould_skeleton, &err), 0);
+    again.disk = "/elsewhere/other.qcow2";
+    again.instance = 9;
+    ck_assert_int_eq(es_hyp_machine_skeleton(w.hyp, &again, skeleton, &err), 0);
+    ck_assert_str_eq(skeleton, mould_skeleton); /* paths and instances are no devices */
+    again = hw_spec(&w, 0, 1);
+    ck_assert_int_eq(es_hyp_machine_skeleton(w.hyp, &again, skeleton, &err), 0);
+    ck_assert_str_ne(skeleton, mould_skeleton);
+}
+END_TEST
+
 START_TEST(networks_pools_volumes)
 {
     struct es_err err = {0};
@@ -167,6 +202,7 @@ Suite *hyp_xml_suite(void)
     TCase *tc = tcase_create("xml");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, machines);
+    tcase_add_test(tc, moulds_and_forks);
     tcase_add_test(tc, networks_pools_volumes);
     tcase_add_test(tc, values_cannot_break_out);
     tcase_add_test(tc, metadata_read_back);

@@ -180,11 +180,16 @@ void await_gone(pid_t pid)
 
 void exercise_core_start(void)
 {
+    exercise_core_start_with("");
+}
+
+void exercise_core_start_with(const char *options)
+{
     char line[4096];
     es_str_printf(line, sizeof line,
                   "setsid -f %s/enshud --state %s --accel tcg --recipes "
-                  "%s/scenarios/images >>%s/enshud.log 2>&1 </dev/null",
-                  exercise.bin, exercise.state, exercise.top, exercise.dir);
+                  "%s/scenarios/images %s >>%s/enshud.log 2>&1 </dev/null",
+                  exercise.bin, exercise.state, exercise.top, options, exercise.dir);
     ck_assert_int_eq(run(line), 0);
     int64_t until = now_ms() + EXERCISE_WAIT_S * 1000;
     while (exercise_try("version") != 0 || strstr(exercise_out, "state") == NULL) {

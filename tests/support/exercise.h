@@ -34,6 +34,7 @@ void exercise_end(void);
 
 /* The core: begun and awaited; killed (-9) and awaited; ended as an operator does. */
 void exercise_core_start(void);
+void exercise_core_start_with(const char *options);
 void exercise_core_kill(void);
 void exercise_core_stop(void);
 

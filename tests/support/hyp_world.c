@@ -10,6 +10,7 @@
 
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
+#include "enshu/wire.h"
 
 #define LIMIT_MS 120000
 
@@ -46,6 +47,7 @@ static void fill_scenario(struct hyp_world *w)
 void hw_init(struct hyp_world *w)
 {
     memset(w, 0, sizeof *w);
+    es_wire_use_allocator(); /* as every program of ours does */
     fill_scenario(w);
     snprintf(w->dir, sizeof w->dir, "/tmp/enshu-hyp-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(w->dir));
