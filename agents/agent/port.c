@@ -166,6 +166,7 @@ static void go_live(struct es_port *port)
 {
     port->live = true;
     uv_timer_stop(&port->retry);
+    es_session_found(&port->agent->session);
     watch(port, false);
 }
 
@@ -226,8 +227,7 @@ void es_port_flush(struct es_port *port)
     while (port->live && session->out.len > 0) {
         ssize_t n = write(port->fd, session->out.data, session->out.len);
         if (n > 0) {
-            es_buf_consume(&session->out, (size_t)n);
-            es_session_fill(session);
+            es_session_sent(session, (size_t)n);
         } else if (n < 0 && errno == EINTR) {
             continue;
         } else if (n == 0 || errno == EAGAIN) {

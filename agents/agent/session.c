@@ -94,6 +94,20 @@ int64_t es_session_max_bytes(const struct es_task *task)
     return max > 0 && max < ES_WIRE_LINE_MAX ? max : ES_WIRE_LINE_MAX;
 }
 
+/* Fills `out` from what is held. */
+static void fill(struct es_session *session)
+{
+    if (session->synced)
+        es_held_send(&session->held, &session->out, SEND_AHEAD);
+}
+
+void es_session_sent(struct es_session *session, size_t count)
+{
+    es_buf_consume(&session->out, count);
+    session->unanswered[0] = '\0';
+    fill(session);
+}
+
 /* Encodes and holds a result; one that cannot be held is sent without. */
 static void conclude(struct es_session *session, struct es_result *result,
                      int64_t max_bytes, bool hold)
@@ -115,13 +129,7 @@ static void conclude(struct es_session *session, struct es_result *result,
         es_buf_append(&session->out, line.data, line.len) != 0)
         session->out.status = 0;
     es_buf_finish(&line);
-    es_session_fill(session);
-}
-
-void es_session_fill(struct es_session *session)
-{
-    if (session->synced)
-        es_held_send(&session->held, &session->out, SEND_AHEAD);
+    fill(session);
 }
 
 /* Refused before it ran: the id stays unseen, so the core may ask again. */
@@ -368,13 +376,14 @@ static void sync(struct es_session *session, const char *nonce)
     drop_queue(session);
     es_buf_clear(&session->out);
     es_held_rewind(&session->held);
+    es_str_printf(session->unanswered, sizeof session->unanswered, "%s", nonce);
     es_str_printf(hello.version, sizeof hello.version, "%s", ES_VERSION);
     memcpy(hello.epoch, session->epoch, sizeof hello.epoch);
     memcpy(hello.boot_id, session->boot_id, sizeof hello.boot_id);
     /* The newline ends what half line the other side may have. */
     session->synced = es_buf_putc(&session->out, '\n') == 0 &&
                       es_wire_put_sync(&session->out, nonce, &hello) == 0;
-    es_session_fill(session);
+    fill(session);
 }
 
 /* A line that is no message gets an answer when it has an id to answer to. */
@@ -425,7 +434,7 @@ void es_session_feed(struct es_session *session, const char *data, size_t len,
     es_lines_feed(&session->lines, data, len);
     while (es_lines_next(&session->lines, &line, &line_len))
         on_line(session, line, line_len, now_ms);
-    es_session_fill(session);
+    fill(session);
 }
 
 void es_session_lost(struct es_session *session)
@@ -434,4 +443,12 @@ void es_session_lost(struct es_session *session)
     es_lines_reset(&session->lines);
     es_buf_clear(&session->out);
     drop_queue(session);
+}
+
+void es_session_found(struct es_session *session)
+{
+    char nonce[sizeof session->unanswered];
+    memcpy(nonce, session->unanswered, sizeof nonce);
+    if (!session->synced && nonce[0] != '\0')
+        sync(session, nonce);
 }

@@ -51,6 +51,7 @@ struct es_session {
     char epoch[17];
     char boot_id[40];
     bool synced;
+    char unanswered[ES_WIRE_NONCE_MAX + 1]; /* a sync of whose answer nothing is sent */
     struct es_lines lines;
     struct es_buf out; /* bytes for the core; the port consumes them */
     struct es_held held;
@@ -72,10 +73,13 @@ void es_session_feed(struct es_session *session, const char *data, size_t len,
                      int64_t now_ms);
 /* The connection broke: nothing is sent until the next sync. */
 void es_session_lost(struct es_session *session);
+/* It is there again. A sync not answered is answered now: a port tells late that the other
+ * side has left, and may have brought the next connection's sync before. */
+void es_session_found(struct es_session *session);
+/* So many bytes of `out` are sent. */
+void es_session_sent(struct es_session *session, size_t count);
 /* Enforces deadlines. Returns when to call again, INT64_MAX when there is none. */
 int64_t es_session_tick(struct es_session *session, int64_t now_ms);
-/* Fills `out` from what is held. Call after consuming from it. */
-void es_session_fill(struct es_session *session);
 void es_session_beat(struct es_session *session);
 
 /* Ends a task and frees it: with evidence (taken), or with a status and its message when

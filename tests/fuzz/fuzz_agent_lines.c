@@ -51,8 +51,10 @@ int fuzz_agent_lines(const uint8_t *data, size_t size)
         size_t len = size - at < step ? size - at : step;
         es_session_feed(&session, (const char *)data + at, len, now_ms++);
         if (session.out.len > 1000)
-            es_buf_consume(&session.out, session.out.len / 2);
+            es_session_sent(&session, session.out.len / 2);
     }
+    es_session_lost(&session);
+    es_session_found(&session);
     es_session_lost(&session);
     /* A week later every deadline has passed. */
     for (int i = 0; i < 1000 && session.running_count > 0; i++)

@@ -86,8 +86,7 @@ static void acknowledge(int64_t seq)
 /* What has been sent is read, and there is room for more. */
 static void take_out(void)
 {
-    es_buf_clear(&w.session.out);
-    es_session_fill(&w.session);
+    es_session_sent(&w.session, w.session.out.len);
 }
 
 static bool out_has(const char *text)
@@ -238,6 +237,33 @@ START_TEST(lines_before_the_sync_and_halves_are_dropped)
 }
 END_TEST
 
+/* A port's driver may bring the next connection's sync before it tells that the last one
+ * ended. */
+START_TEST(a_sync_not_answered_is_answered_when_the_other_side_is_back)
+{
+    take_out();
+    es_session_lost(&w.session);
+    es_session_found(&w.session);
+    ck_assert(!w.session.synced);
+    ck_assert_uint_eq(w.session.out.len, 0);
+
+    feed("\n{\"sync\": \"two\"}\n");
+    es_session_lost(&w.session);
+    ck_assert(!w.session.synced);
+    ck_assert_uint_eq(w.session.out.len, 0);
+    es_session_found(&w.session);
+    ck_assert(w.session.synced);
+    ck_assert(out_has("\n{\"sync\":\"two\""));
+
+    es_session_sent(&w.session, 5);
+    es_session_lost(&w.session);
+    es_session_found(&w.session);
+    ck_assert(!w.session.synced);
+    feed("\n{\"sync\": \"three\"}\n");
+    ck_assert(out_has("\n{\"sync\":\"three\""));
+}
+END_TEST
+
 START_TEST(a_fork_begins_its_epoch_with_its_result)
 {
     request(1, "exec", 1000); /* goes on in every copy */
@@ -325,6 +351,7 @@ Suite *agent_session_suite(void)
     tcase_add_test(tc, deadlines_of_queued_and_running);
     tcase_add_test(tc, what_was_refused_is_not_remembered);
     tcase_add_test(tc, lines_before_the_sync_and_halves_are_dropped);
+    tcase_add_test(tc, a_sync_not_answered_is_answered_when_the_other_side_is_back);
     tcase_add_test(tc, a_fork_begins_its_epoch_with_its_result);
     tcase_add_test(tc, a_quiet_session_remembers_nothing);
     tcase_add_test(tc, every_allocation_may_fail);
