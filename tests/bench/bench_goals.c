@@ -10,8 +10,9 @@
 #include "enshu/common/err.h"
 #include "enshu/common/str.h"
 
-static const char *const names[] = {"host", "scenario", "score", "store", "agent",
-                                    "link", "hyp",      "core",  "boot"};
+static const char *const names[] = {"host",   "scenario", "score",  "store",
+                                    "agent",  "link",     "hyp",    "core",
+                                    "fanout", "boot",     "density"};
 
 enum order { MOST, LEAST, SHOWN }; /* the goal is at most, at least, none */
 
@@ -47,6 +48,10 @@ static const struct goal {
     {"core: acknowledged and lost", "core", "lost", 1, MOST, 0, ""},
     {"core: resident under that load", "core", "rss_kib", 1.0 / 1024, MOST, 100, "MiB"},
     {"core: highest rate held", "core", "highest_held_per_s", 1, SHOWN, 0, "/s"},
+    {"300 machines come up: `version` p99", "fanout", "up.version.p99_ms", 1, MOST, 100,
+     "ms"},
+    {"  `status` p99", "fanout", "up.status.p99_ms", 1, MOST, 100, "ms"},
+    {"  of the core working", "fanout", "up_core_cpu_s", 1000, SHOWN, 0, "ms"},
     {"4 of tiny, agents answer, against by hand", "boot", "images.tiny.ratio_to_agent", 1,
      SHOWN, 0, "x"},
     {"  personalised and ready", "boot", "images.tiny.ratio_to_ready", 1, SHOWN, 0, "x"},
@@ -54,6 +59,13 @@ static const struct goal {
      1.15, "x"},
     {"  personalised and ready", "boot", "images.debian-12.ratio_to_ready", 1, SHOWN, 0,
      "x"},
+    {"a fork's private memory after a while", "density", "teams.then.private_mib", 1,
+     MOST, 90, "MiB"},
+    {"  its guest's", "density", "teams.then.guest_mib", 1, SHOWN, 0, "MiB"},
+    {"  QEMU's own", "density", "teams.then.qemu_mib", 1, SHOWN, 0, "MiB"},
+    {"machines that fit", "density", "fill.then.machines", 1, SHOWN, 0, ""},
+    {"  the core answers, median", "density", "fill.answers.core_ms", 1, SHOWN, 0, "ms"},
+    {"  a command in one, median", "density", "fill.answers.exec_ms", 1, SHOWN, 0, "ms"},
 };
 
 /* A step of a path: a key, an index, or the object of a list with that "image". */

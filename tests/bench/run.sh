@@ -3,19 +3,22 @@
 # OUT/results.json (an object each), and at the end what the goals are and what was
 # measured. A missed goal is shown as missed, and nothing fails because of it.
 #
-#   tests/bench/run.sh BIN OUT [NAME...]     NAME: scenario score store agent link hyp core boot
+#   tests/bench/run.sh BIN OUT [NAME...]     NAME: scenario score store agent link hyp core
+#                                            fanout boot density
 #
 # BENCH_RUNS=3 runs of each boot, BENCH_BOOT="tiny debian-12" images to boot (empty: none),
 # BENCH_SECONDS=10 of each load, BENCH_AGENTS=1000, BENCH_MACHINES=10000, BENCH_EVENTS=1000000;
-# BENCH_IMAGES and BENCH_ACCEL as bench_boot.c says.
+# BENCH_FANOUT=300 machines at a time, BENCH_DENSITY the words of bench_density.c (empty: none);
+# BENCH_IMAGES and BENCH_ACCEL as lab.h says.
 set -eu
 bin=$(realpath "$1") out=$2
 shift 2
 top=$(cd "$(dirname "$0")/../.." && pwd)
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(scenario score store agent link hyp core boot)
+[ ${#names[@]} -gt 0 ] || names=(scenario score store agent link hyp core fanout boot density)
 export ENSHU_BIN=$bin ENSHU_TOP=$top
 mkdir -p "$out"
+density=${BENCH_DENSITY-teams=20 nodes=3 minutes=10 fill=20480}
 read -ra boots <<<"${BENCH_BOOT-tiny debian-12}"
 
 words_of() {
@@ -25,6 +28,8 @@ words_of() {
     link | core)
         if [ "$1" = link ]; then echo "${BENCH_AGENTS:-1000} 4 ${BENCH_SECONDS:-10}"
         else echo "${BENCH_AGENTS:-1000} ${BENCH_SECONDS:-10}"; fi ;;
+    fanout) echo "${BENCH_FANOUT:-300}" ;;
+    density) echo "$density" ;;
     boot) echo "${BENCH_RUNS:-3} ${boots[*]}" ;;
     esac
 }
@@ -34,7 +39,8 @@ run_one() {
     local name=$1 words
     read -ra words <<<"$(words_of "$name")"
     printf '\n== %s (load %s)\n' "$name" "$(cut -d' ' -f1 /proc/loadavg)"
-    if [ "$name" = boot ] && [ ${#boots[@]} -eq 0 ]; then
+    if { [ "$name" = boot ] && [ ${#boots[@]} -eq 0 ]; } ||
+        { [ "$name" = density ] && [ -z "$density" ]; }; then
         echo "  left out"
         return
     fi
