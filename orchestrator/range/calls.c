@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "inner.h"
 
 const char *call_param(const json_t *params, const char *key)

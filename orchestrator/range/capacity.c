@@ -2,10 +2,12 @@
  * what it is expected to take (es_plan_cost) fits beside what those that run may still take
  * and a reserve; until then it waits in the queue and says so. Without a look at the host
  * (another one's, libvirt's test driver) the check at `up` is all there is. */
-#include "capacity.h"
+#include "capacity_inner.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "domains.h"
 
 #define MIB           (1LL << 20)
 #define WAIT_LIMIT_MS 120000 /* for memory, while nothing else is under way */

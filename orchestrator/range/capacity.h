@@ -1,42 +1,28 @@
-/* Shared by capacity.c (admission, what is told) and suspend.c (who stands still). */
+/* The host's memory and processors, and who gets them. */
 #ifndef ORCHESTRATOR_RANGE_CAPACITY_H
 #define ORCHESTRATOR_RANGE_CAPACITY_H
 
-#include "density.h"
 #include "inner.h"
 
-/* Time is counted in turns of the timer, so that "for twenty seconds" is so many looks. */
-#define LOOK_MS 2000
-#define IDLE_MS 10000 /* between looks while there is no range */
+/* ---- roles.c: what rests on a node, for who stands still when memory is short */
+enum { ROLE_FIXED = 1, ROLE_OBSERVED = 2 };
+int roles_make(struct range *r, struct es_err *err);
 
-enum shares_state { SHARES_UNKNOWN, SHARES_TEAM, SHARES_NONE };
+/* ---- figures.c: what forks were measured to keep for themselves, beside their moulds */
+void figures_read(struct range *r);
+void figures_note(struct range *r); /* after each look at the host */
 
-struct capacity {
-    struct es_range_core *core;
-    uv_timer_t timer;
-    bool asking;
-    bool told; /* what follows is of the last look; else `why` it is not */
-    char why[200];
-    struct es_plan_host host;
-    struct es_hyp_pressure memory, cpu, io;
-    int64_t private_bytes;  /* of all machines seen */
-    int64_t promised_bytes; /* what those that run may still take */
-    size_t seen;
-    int64_t now_ms; /* turns times LOOK_MS */
-    struct density_state state;
-    bool admit;
-    int64_t blocked_ms; /* the first in the queue waits for memory since; 0: does not */
-    enum shares_state shares;
-    char shares_why[200];
-    bool sharing;
-    struct machine **list; /* of the last step, with `machines` */
-    struct density_machine *machines;
-    size_t list_cap;
-};
-
-/* suspend.c */
-void suspend_step(struct capacity *capacity); /* after a look */
-/* shares.c: the team's share of the processors for machines that lack it */
-void shares_step(struct capacity *capacity);
+/* ---- capacity.c: the host's memory: who may start, who stands still */
+int capacity_open(struct es_range_core *core, struct es_err *err);
+void capacity_close(struct es_range_core *core);
+void capacity_free(struct es_range_core *core);
+void capacity_look(struct es_range_core *core); /* now, and not at the next turn */
+/* Whether the range can come up on this host; *text tells the numbers. */
+int capacity_fits(struct range *r, char *text, size_t size, struct es_err *err);
+/* Whether the machine may start now; if not, its detail says what it waits for. */
+bool capacity_admits(struct machine *m);
+json_t *capacity_json(const struct es_range_core *core);
+/* A suspended machine that ran before this core did. */
+void capacity_adopt(struct machine *m);
 
 #endif

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capacity.h"
+#include "domains.h"
 #include "inner.h"
 
 int64_t core_boottime_ms(void)

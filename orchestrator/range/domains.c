@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inner.h"
+#include "domains.h"
 
 static int compare(const void *a, const void *b)
 {

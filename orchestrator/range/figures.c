@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "inner.h"
+#include "capacity.h"
 
 #define LOOKS_MIN     150 /* five minutes */
 #define MOULDS_LOOKED 4096

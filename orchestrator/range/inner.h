@@ -167,13 +167,12 @@ struct machine {
     uint64_t step_ns;      /* began then, uv_hrtime */
     int64_t private_bytes; /* of memory, when the host was last looked at; 0: not seen */
     int looks;             /* how often it was seen ready */
-    bool grouped;          /* has its team's share of the processors */
-    bool pausing;          /* is being suspended or resumed */
-    bool was_suspended;    /* what the ledger says, after a restart */
-    bool clock_stale;      /* it stood still: its guest's clock is to be set */
-    unsigned listed;       /* core.c: what the last list said of it */
-    char epoch[17];        /* of the last hello */
-    char done_epoch[17];   /* personalised in this epoch */
+    /* Has its team's share of the processors; is being suspended or resumed; was suspended,
+     * says the ledger after a restart; stood still, so that its guest's clock is to be set. */
+    bool grouped, pausing, was_suspended, clock_stale;
+    unsigned listed;     /* core.c: what the last list said of it */
+    char epoch[17];      /* of the last hello */
+    char done_epoch[17]; /* personalised in this epoch */
     int64_t next_id;
     struct es_list ops;
     int64_t seq_taken; /* highest that became an event */
@@ -358,10 +357,9 @@ struct range {
     char (*team_names)[TEAM_NAME_MAX]; /* 1 … team_count */
     struct machine *machines;
     size_t machine_count;
-    struct machine **by_domain; /* the same, by the name of the domain */
-    int64_t *measured;          /* by node: what a fork keeps for itself; 0: not known */
-    int64_t *measured_kept;     /* the same as figures.c last wrote or read it */
-    unsigned char *roles;       /* by node, of roles.c */
+    struct machine **by_domain;        /* the same, by the name of the domain */
+    int64_t *measured, *measured_kept; /* by node: of forks (figures.c); 0: not known */
+    unsigned char *roles;              /* by node, of roles.c */
 
     struct es_store *store;
     struct es_score *score;
@@ -576,31 +574,6 @@ int accel_probe(const struct es_image *image, const char *state_dir, char *ret_a
 
 /* The verdict kept from an earlier probe of this host; leaves dst when there is none. */
 void accel_cached(const char *state_dir, char *dst, size_t size);
-
-/* ---- domains.c: machines by the name of their domain */
-int domains_index(struct range *r, struct es_err *err);
-struct machine *domains_find(struct es_range_core *core, const char *name);
-
-/* ---- roles.c: what rests on a node, for who stands still when memory is short */
-enum { ROLE_FIXED = 1, ROLE_OBSERVED = 2 };
-int roles_make(struct range *r, struct es_err *err);
-
-/* ---- figures.c: what forks were measured to keep for themselves, beside their moulds */
-void figures_read(struct range *r);
-void figures_note(struct range *r); /* after each look at the host */
-
-/* ---- capacity.c: the host's memory: who may start, who stands still */
-int capacity_open(struct es_range_core *core, struct es_err *err);
-void capacity_close(struct es_range_core *core);
-void capacity_free(struct es_range_core *core);
-void capacity_look(struct es_range_core *core); /* now, and not at the next turn */
-/* Whether the range can come up on this host; *text tells the numbers. */
-int capacity_fits(struct range *r, char *text, size_t size, struct es_err *err);
-/* Whether the machine may start now; if not, its detail says what it waits for. */
-bool capacity_admits(struct machine *m);
-json_t *capacity_json(const struct es_range_core *core);
-/* A suspended machine that ran before this core did. */
-void capacity_adopt(struct machine *m);
 
 /* ---- reset.c */
 /* Every machine of a team anew; calls back once. */

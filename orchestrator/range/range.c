@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "capacity.h"
+#include "domains.h"
 #include "inner.h"
 
 static const char *const folders[] = {"", "/disks", "/log"};

@@ -3,7 +3,7 @@
  * addresses and names in it; one that names no node may be meant for any. */
 #include <string.h>
 
-#include "inner.h"
+#include "capacity.h"
 
 /* As a word of its own: 10.0.0.1 is not in 10.0.0.10, nor web in webmail. */
 static bool names(const char *text, const char *word)

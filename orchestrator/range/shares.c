@@ -1,6 +1,6 @@
 /* CPU shares: each team's machines together get what another team's get, where the core may
  * divide a cgroup; of the system's libvirt each machine has a cgroup of libvirt's own. */
-#include "capacity.h"
+#include "capacity_inner.h"
 
 static void group_of(const struct machine *m, char *dst, size_t size)
 {

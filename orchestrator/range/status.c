@@ -2,6 +2,7 @@
  * one every WATCH_EVERY_MS, with the news since the last. */
 #include <string.h>
 
+#include "capacity.h"
 #include "inner.h"
 
 #define NEWS_MAX 500

@@ -4,7 +4,7 @@
  * and its guest's clock is set. */
 #include <string.h>
 
-#include "capacity.h"
+#include "capacity_inner.h"
 
 static void go_on(struct machine *m, const char *cause)
 {
