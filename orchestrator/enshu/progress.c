@@ -176,7 +176,7 @@ void progress_event(struct cli *cli, const json_t *event)
     count_text(event, count, sizeof count);
     if (*name == '\0') {
         name = member_text(event, "step");
-        state = count;
+        state = *count != '\0' ? count : member_text(event, "what");
     }
     if (*detail == '\0')
         detail = member_text(event, "text");

@@ -624,7 +624,8 @@ START_TEST(up_checks_the_scenario_before_it_asks_the_core)
     static const struct cli_script up[] = {
         {"up", MACHINE("t1/box", "ready", ""),
          "{\"range\":\"hello\",\"teams\":1,\"machines\":2}", 0},
-        {"rehearse", NULL,
+        {"rehearse",
+         "{\"step\":\"problem\",\"what\":\"site-up\",\"text\":\"never fails\"}",
          "{\"proved\":false,\"path\":\"/"
          "c.json\",\"certificate\":{\"problems\":[{\"stage\":"
          "\"sabotage\",\"what\":\"site-up\",\"text\":\"was never seen to fail\"}]}}",
@@ -647,6 +648,7 @@ START_TEST(up_checks_the_scenario_before_it_asks_the_core)
     ck_assert_int_eq(cli_run(words), 64);
     snprintf(words, sizeof words, "rehearse %s --keep", hello());
     ck_assert_int_eq(cli_run(words), 1);
+    has(world.err, "problem: site-up: never fails\n");
     has(world.params, "\"keep\":true");
     has(world.out, "NOT proved playable; certificate: /c.json\n"
                    "  sabotage: site-up: was never seen to fail\n");
