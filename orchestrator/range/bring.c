@@ -159,6 +159,22 @@ static void bring_machines(struct bring *b, bool mould)
 
 /* ---------------------------------------------------------------- the ladder: fork, boot */
 
+/* Their memory is files, which grow as guests write. */
+static int check_room(const struct range *r, struct es_err *err)
+{
+    int64_t needed = 0, left = core_disk_free(r->core);
+    for (size_t i = 0; i < r->machine_count; i++)
+        if (r->machines[i].mould)
+            needed += r->machines[i].plan->memory_bytes;
+    if (needed <= left)
+        return 0;
+    return es_err_set(err, ES_ECAPACITY,
+                      "the memory of its moulds needs %lld MiB of disk, %lld are free in "
+                      "%s; `enshu mould rm` makes room",
+                      (long long)(needed >> 20), (long long)(left >> 20),
+                      r->core->state_dir);
+}
+
 static bool is_freezing_elsewhere(const struct range *r)
 {
     ES_LIST_EACH (pos, tmp, &r->core->ranges) {
@@ -210,18 +226,31 @@ static void begin_freeze(struct bring *b)
         begin_teams(b);
         return;
     }
-    if (is_freezing_elsewhere(r))
-        es_err_set(&err, ES_EBUSY,
-                   "another range is freezing the same moulds; wait for it");
-    else if (moulds_used(r->core, r->frozen_key, user))
+    if (is_freezing_elsewhere(r)) {
+        tell_step(b, "freeze", "waiting for another range that freezes the same moulds");
+        r->awaits_freeze = true;
+        return;
+    }
+    if (moulds_used(r->core, r->frozen_key, user))
         es_err_set(&err, ES_EBUSY,
                    "%s, and range %s stands on them; take that down first", why, user);
-    if (err.code != 0) {
+    if (err.code != 0 || check_room(r, &err) != 0) {
         on_frozen(r, err.code, &err, b);
         return;
     }
     tell_step(b, "freeze", "booting and freezing the moulds, once");
     freeze_begin(r, on_frozen, b);
+}
+
+void bring_freeze_ended(struct es_range_core *core)
+{
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        struct range *r = ES_CONTAINER(pos, struct range, link);
+        bool awaits = r->awaits_freeze && r->bring != NULL;
+        r->awaits_freeze = false;
+        if (awaits) /* and waits on, if it was not that one */
+            begin_freeze(r->bring);
+    }
 }
 
 static void begin_teams(struct bring *b)

@@ -32,6 +32,7 @@ struct freeze {
 static void finish(struct freeze *f)
 {
     struct range *r = f->range;
+    struct es_range_core *core = r->core;
     void (*done)(struct range *, int, const struct es_err *, void *) = f->done;
     void *arg = f->arg;
     struct es_err err = f->first;
@@ -42,6 +43,7 @@ static void finish(struct freeze *f)
     r->freeze = NULL;
     es_free(f);
     done(r, status, status != 0 ? &err : NULL, arg);
+    bring_freeze_ended(core);
 }
 
 static void note(struct freeze *f, int status, const struct es_err *err)

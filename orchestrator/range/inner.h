@@ -350,6 +350,7 @@ struct range {
     enum mode mode;                    /* as asked for */
     char frozen_key[MOULD_KEY_MAX];    /* names the frozen moulds; "": not known */
     char no_fork[400];                 /* why machines are booted; "": they are forked */
+    bool awaits_freeze;                /* of the same moulds, by another range */
     struct freeze
         *freeze; /* going on; plain memory, freed with the range at the latest */
     char seed_disc[PATH_BYTES];
@@ -457,7 +458,8 @@ struct bring_request {
 /* Loads, plans and brings up; calls done once (range NULL when it never came to be). */
 void bring_up(struct es_range_core *core, const struct bring_request *request);
 void bring_machine_progress(struct machine *m);
-void bring_cancel(struct range *r); /* the range ends */
+void bring_cancel(struct range *r);                  /* the range ends */
+void bring_freeze_ended(struct es_range_core *core); /* who waited for it goes on */
 
 void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err);
 

@@ -13,6 +13,7 @@
 
 #define LIMIT_S 300
 #define FORKS   "tests/vm/forks"
+#define FREEZES 5 /* one, crash; of small: as it was, by another QEMU, another asset */
 
 /* ------------------------------------------------------------------ in words */
 
@@ -621,7 +622,7 @@ START_TEST(a_crash_in_a_freeze_is_made_good)
                 exercise.state, exercise.state);
     exercise_virsh("suspend es-crash-t00-b"); /* as for the moment of the freeze */
     exercise_core_start();
-    await_shell("! ls %s/v/run/qemu/*.pid 2>&1", exercise.state); /* both were ended */
+    await_shell("! ls %s/v/run/qemu/es-*.pid 2>&1", exercise.state); /* both were ended */
     json_t *none = moulds();
     ck_assert_uint_eq(json_array_size(none), 0);
     json_decref(none);
@@ -688,8 +689,17 @@ START_TEST(a_mould_of_other_things_is_another)
                 key[0]);
 
     await_shell("echo two >%s/small/asset", exercise.dir);
+    exercise.range = "small"; /* a range that wants the same meanwhile waits for it */
+    await_shell(
+        "ENSHU_STATE=%s setsid -f %s/enshu up %s/small >/dev/null 2>&1 </dev/null",
+        exercise.state, exercise.bin, exercise.dir);
     build(key[2]);
     ck_assert_str_ne(key[0], key[2]);
+    await_machine("t1/m", "state", "ready");
+    assert_forked("t1/m");
+    await_shell("test $(grep -c 'moulds frozen after' %s/enshud.log) = %d", exercise.dir,
+                FREEZES);
+    down("small");
 
     exercise_core_stop();
     await_shell("cp %s/enshu-agent %s/agent && echo >>%s/agent", exercise.bin,
