@@ -334,11 +334,17 @@ static void stop_all_services(struct freeze *f)
         for_each(f, stop_services, quiet_machines);
 }
 
-/* What still starts would go on starting in every fork. */
+/* What still starts or works would go on in every fork: the end of the boot is waited for,
+ * then a second in which the guest is all but idle, half a minute at most. The first line of
+ * /proc/stat: cpu user nice system idle iowait irq softirq, in hundredths of a second. */
 static void await_boot(struct freeze *f, struct machine *m)
 {
-    static const char line[] = "if [ -d /run/systemd/system ]; then systemctl "
-                               "is-system-running --wait; fi >/dev/null 2>&1; :";
+    static const char line[] =
+        "{ if [ -d /run/systemd/system ]; then systemctl is-system-running --wait; fi\n"
+        "busy() { set -- $(head -n 1 /proc/stat); echo $(($2 + $3 + $4 + $7 + $8)); }\n"
+        "for i in $(seq 30); do\n"
+        "  before=$(busy); sleep 1; [ $(($(busy) - before)) -gt 10 ] || break\n"
+        "done; } >/dev/null 2>&1; :";
     struct es_err err = {0};
     json_t *args = json_pack("{s:[s,s,s]}", "argv", "/bin/sh", "-c", line);
     ask(f, machine_call(m, ES_OP_EXEC, args, BOOT_LIMIT_MS, 4096, on_op_done, f, &err),
