@@ -19,7 +19,7 @@
 #include "enshu/common/str.h"
 #include "monitor.h"
 
-#define FD_NAME "enshu-fork"
+#define FD_NAME "f" /* QEMU reads its monitor byte by byte: short */
 
 struct fork_job {
     struct es_hyp_job job;

@@ -10,7 +10,7 @@
 #include "enshu/common/str.h"
 #include "monitor.h"
 
-#define FD_NAME         "enshu-freeze"
+#define FD_NAME         "f" /* QEMU reads its monitor byte by byte: short */
 #define STATE_MAX_BYTES (256LL << 20)
 
 struct freeze_job {

@@ -408,6 +408,68 @@ static json_t *measure_safety(void)
                      "unchanged", (int)same);
 }
 
+/* ------------------------------------------------------------------ vagrant-libvirt */
+
+static json_t *run_peer(const char *image_folder)
+{
+    json_t *version = lab_json("version");
+    const char *accel = json_string_value(json_object_get(version, "accel"));
+    bool kvm = accel != NULL && strcmp(accel, "kvm") == 0;
+    json_decref(version);
+    char *line =
+        lab_text("mkdir -p %s/peer && %s/tests/bench/peers/vagrant-libvirt/run.sh "
+                 "%s/enshu-nest %s %s %s/peer %lld %s 1 4",
+                 lab.dir, lab.top, lab.bin, lab.state, image_folder, lab.dir,
+                 (long long)options.memory, kvm ? "kvm" : "qemu");
+    FILE *out = popen(line, "re");
+    json_t *json = out != NULL ? json_loadf(out, 0, NULL) : NULL;
+    if (out != NULL)
+        pclose(out);
+    free(line);
+    return json;
+}
+
+/* Both from the command to its return, when all guests are to be worked with. */
+static json_t *measure_peer(void)
+{
+    char path[128];
+    size_t i;
+    json_t *run;
+    write_scenario("one", options.image, 1, path, sizeof path);
+    json_t *image = lab_json("image build %s --packages nginx", options.image);
+    char *folder = lab_text("%s/images/%s/%s", lab.state, options.image,
+                            json_string_value(json_object_get(image, "digest")));
+    json_t *json = run_peer(folder);
+    free(folder);
+    json_decref(image);
+    if (!json_is_true(json_object_get(json, "installed"))) {
+        const char *missing = json_string_value(json_object_get(json, "missing"));
+        fprintf(stderr, "  vagrant-libvirt: %s %s\n",
+                json == NULL ? "failed" : "left out; not installed:",
+                missing != NULL ? missing : "");
+        return json != NULL ? json : json_null();
+    }
+    fprintf(stderr, "  vagrant-libvirt %s, the same image\n",
+            json_string_value(json_object_get(json, "version")));
+    json_array_foreach (json_object_get(json, "runs"), i, run) {
+        char what[64];
+        json_int_t count = json_integer_value(json_object_get(run, "count"));
+        double ms = json_number_value(json_object_get(run, "up_ms"));
+        lab_do(&runs[0], "up %s --range bench --mode fork --teams %lld", path,
+               (long long)count);
+        double ratio = ms / runs[0].took;
+        lab_do(NULL, "down bench");
+        json_object_set_new(run, "enshu_ms", json_real(runs[0].took));
+        json_object_set_new(run, "ratio", json_real(ratio));
+        es_str_printf(what, sizeof what, "vagrant up of %lld", (long long)count);
+        say(what, ms / 1e3, "s");
+        say("  enshu up", runs[0].took / 1e3, "s");
+        say("  ratio", ratio, "x");
+    }
+    forget_runs(1);
+    return json;
+}
+
 /* ------------------------------------------------------------------ main */
 
 static int read_option(const char *word)
@@ -446,11 +508,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         json_t *(*measure)(void);
-    } parts[] = {{"floor", measure_floor},
-                 {"boot", measure_boot},
-                 {"crowd", measure_crowd},
-                 {"reset", measure_reset},
-                 {"safety", measure_safety}};
+    } parts[] = {{"floor", measure_floor},   {"boot", measure_boot},
+                 {"crowd", measure_crowd},   {"reset", measure_reset},
+                 {"safety", measure_safety}, {"peer", measure_peer}};
     for (int i = 1; i < argc; i++)
         if (read_option(argv[i]) != 0) {
             fprintf(stderr, "bench-fork: %s; its first lines say what there is\n",
