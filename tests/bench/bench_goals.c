@@ -10,9 +10,9 @@
 #include "enshu/common/err.h"
 #include "enshu/common/str.h"
 
-static const char *const names[] = {"host",   "scenario", "score",  "store",
-                                    "agent",  "link",     "hyp",    "core",
-                                    "fanout", "boot",     "density"};
+static const char *const names[] = {"host",   "scenario", "score", "store",
+                                    "agent",  "link",     "hyp",   "core",
+                                    "fanout", "boot",     "fork",  "density"};
 
 enum order { MOST, LEAST, SHOWN }; /* the goal is at most, at least, none */
 
@@ -59,6 +59,23 @@ static const struct goal {
      1.15, "x"},
     {"  personalised and ready", "boot", "images.debian-12.ratio_to_ready", 1, SHOWN, 0,
      "x"},
+    {"forks at once, agent answers, against by hand", "fork", "floor.0.ratio", 1, MOST, 2,
+     "x"},
+    {"  from a machine's turn on", "fork", "floor.0.ratio_turn", 1, SHOWN, 0, "x"},
+    {"one fork, agent answers, against by hand", "fork", "floor.1.ratio", 1, MOST, 2,
+     "x"},
+    {"  from its turn on", "fork", "floor.1.ratio_turn", 1, SHOWN, 0, "x"},
+    {"a boot against a fork, personalised", "fork", "boot.ratio", 1, SHOWN, 0, "x"},
+    {"vagrant-libvirt against forks, 1 guest", "fork", "peer.runs.0.ratio", 1, SHOWN, 0,
+     "x"},
+    {"  4 guests", "fork", "peer.runs.1.ratio", 1, SHOWN, 0, "x"},
+    {"crowd of forks, machines", "fork", "crowd.machines", 1, SHOWN, 0, ""},
+    {"  personalised", "fork", "crowd.personalised_ms", 1e-3, MOST, 30, "s"},
+    {"  machines in a second", "fork", "crowd.per_s", 1, SHOWN, 0, "/s"},
+    {"reset of a team, ready", "fork", "reset.ready_ms", 1e-3, MOST, 3, "s"},
+    {"  in the crowd", "fork", "crowd.reset.ready_ms", 1e-3, SHOWN, 0, "s"},
+    {"forks that left their mould as it was", "fork", "safety.forks", 1, SHOWN, 0, ""},
+    {"  it is as it was", "fork", "safety.unchanged", 1, LEAST, 1, ""},
     {"a fork's private memory after a while", "density", "teams.then.private_mib", 1,
      MOST, 90, "MiB"},
     {"  its guest's", "density", "teams.then.guest_mib", 1, SHOWN, 0, "MiB"},
@@ -112,7 +129,7 @@ static json_t *judge(const struct goal *goal, const json_t *found)
         bool met = goal->order == MOST ? value <= goal->goal : value >= goal->goal;
         verdict = goal->order == SHOWN ? "" : met ? "met" : "MISSED";
     }
-    printf("  %-42s %12s %12s %-4s %s\n", goal->what, wanted, measured, goal->unit,
+    printf("  %-46s %12s %12s %-4s %s\n", goal->what, wanted, measured, goal->unit,
            verdict);
     return json_pack("{s:s, s:s, s:s, s:o, s:s}", "what", goal->what, "goal", wanted,
                      "unit", goal->unit, "measured",
@@ -135,7 +152,7 @@ int main(int argc, char **argv)
         if (one != NULL)
             json_object_set_new(all, names[i], one);
     }
-    printf("  %-42s %12s %12s\n", "", "goal", "measured");
+    printf("  %-46s %12s %12s\n", "", "goal", "measured");
     for (size_t i = 0; i < ES_COUNT(goals); i++)
         json_array_append_new(judged, judge(&goals[i], find(all, &goals[i])));
     json_object_set_new(all, "goals", judged);
