@@ -21,7 +21,7 @@ static long long mib(int64_t bytes)
 
 static int64_t cost_of(const struct machine *m)
 {
-    return es_plan_cost(m->plan->memory_bytes, m->forked,
+    return es_plan_cost(m->plan->memory_bytes, m->forked && !m->whole,
                         m->range->measured[m->plan->node]);
 }
 
@@ -36,22 +36,37 @@ static bool holds_memory(const struct machine *m)
     case M_READY:
     case M_SUSPENDED:
     case M_STOPPING:
+    case M_PARKING:
+    case M_WAKING:
         return true;
     default:
         return false;
     }
 }
 
+static int64_t promised(const struct es_range_core *core)
+{
+    int64_t promised_bytes = 0;
+    ES_LIST_EACH (pos, tmp, &core->ranges) {
+        const struct range *r = ES_CONTAINER(pos, struct range, link);
+        for (size_t i = 0; i < r->machine_count; i++) {
+            const struct machine *m = &r->machines[i];
+            int64_t cost = holds_memory(m) ? cost_of(m) : 0;
+            promised_bytes += cost > m->private_bytes ? cost - m->private_bytes : 0;
+        }
+    }
+    return promised_bytes;
+}
+
 static void add_up(struct capacity *c)
 {
-    c->private_bytes = c->promised_bytes = 0;
+    c->private_bytes = 0;
+    c->promised_bytes = promised(c->core);
     ES_LIST_EACH (pos, tmp, &c->core->ranges) {
         struct range *r = ES_CONTAINER(pos, struct range, link);
         for (size_t i = 0; i < r->machine_count; i++) {
             struct machine *m = &r->machines[i];
-            int64_t cost = holds_memory(m) ? cost_of(m) : 0;
             c->private_bytes += m->private_bytes;
-            c->promised_bytes += cost > m->private_bytes ? cost - m->private_bytes : 0;
             m->looks += machine_state(m) == M_READY && m->private_bytes > 0;
         }
         figures_note(r);
@@ -82,6 +97,18 @@ static void take(struct capacity *c, const struct es_hyp_usage *usage)
 }
 
 /* ---------------------------------------------------------------- admission */
+
+void capacity_host(const struct es_range_core *core, struct es_plan_host *host)
+{
+    const struct capacity *c = core->capacity;
+    if (!c->told)
+        return;
+    host->total_bytes = c->host.total_bytes;
+    host->swap_bytes = c->host.swap_bytes;
+    host->memory_bytes -= promised(core);
+    if (host->memory_bytes <= 0)
+        host->memory_bytes = 1; /* none, which is not "not known" */
+}
 
 static int64_t room_of(const struct capacity *c)
 {

@@ -19,6 +19,8 @@ void capacity_free(struct es_range_core *core);
 void capacity_look(struct es_range_core *core); /* now, and not at the next turn */
 /* Whether the range can come up on this host; *text tells the numbers. */
 int capacity_fits(struct range *r, char *text, size_t size, struct es_err *err);
+/* Of what a host has free now: takes away what those that run may still take. */
+void capacity_host(const struct es_range_core *core, struct es_plan_host *host);
 /* Whether the machine may start now; if not, its detail says what it waits for. */
 bool capacity_admits(struct machine *m);
 json_t *capacity_json(const struct es_range_core *core);

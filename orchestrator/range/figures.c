@@ -118,7 +118,7 @@ void figures_note(struct range *r)
         int64_t sum = 0, count = 0;
         for (int team = 1; team <= r->team_count; team++) {
             const struct machine *m = range_machine(r, team, (int)n);
-            if (m == NULL || m->plan->team != team || !m->forked ||
+            if (m == NULL || m->plan->team != team || !m->forked || m->whole ||
                 m->looks < LOOKS_MIN || m->private_bytes == 0)
                 continue;
             sum += m->private_bytes;

@@ -30,7 +30,7 @@
 #define MACHINE_TRIES_MAX 3
 #define BOOT_LIMIT_MS     600000 /* start call to the agent's hello */
 #define FORK_LIMIT_MS     180000 /* the same for a fork */
-#define WAKE_LIMIT_MS     180000 /* and for a machine that was parked */
+#define WAKE_LIMIT_MS     180000 /* and for a machine that stood still */
 #define PATH_BYTES        1024
 #define SILENT_LIMIT_MS   75000 /* two heartbeats and a half */
 #define MARK_EVERY_MS     10000 /* an idle ledger still records the clock this often */
@@ -170,6 +170,7 @@ struct machine {
     /* Has its team's share of the processors; is being suspended or resumed; was suspended,
      * says the ledger after a restart; stood still, so that its guest's clock is to be set. */
     bool grouped, pausing, was_suspended, clock_stale;
+    bool whole;          /* was parked: all of its memory is its own, forked or not */
     unsigned listed;     /* core.c: what the last list said of it */
     char epoch[17];      /* of the last hello */
     char done_epoch[17]; /* personalised in this epoch */
@@ -258,8 +259,7 @@ void core_try_boots(struct es_range_core *core);
 int64_t machine_lap_us(struct machine *m);
 
 /* ---- wake.c: a machine that was suspended, saved perhaps, and runs again */
-/* To WAKING, and from there to READY when its agent answered and has the right time; settles
- * (READY or FAULT). */
+/* To WAKING, and from there to READY when its agent answered; settles (READY or FAULT). */
 void machine_wake(struct machine *m);
 void machine_awake(struct machine *m); /* its agent answers */
 

@@ -73,9 +73,7 @@ void park_progress(struct machine *m)
 {
     struct park *p = m->range->park;
     if (p != NULL && p->reply != NULL)
-        p->reply->progress(p->reply,
-                           json_pack("{s:s, s:s, s:s}", "machine", m->label, "state",
-                                     es_sm_name(&m->sm), "detail", m->detail));
+        p->reply->progress(p->reply, machine_progress_json(m));
 }
 
 void park_event(struct park *p, enum es_park_event what, const char *reason,
@@ -343,13 +341,19 @@ static void work_folder(struct job *job)
         job->status = parked_keep(r, &job->err);
 }
 
+static bool is_to_park(const struct machine *m)
+{
+    return machine_state(m) == M_READY || machine_state(m) == M_SUSPENDED;
+}
+
 /* Nothing is asked of the agents any more; what they hold they tell when they are back. */
 static void leave_machines(struct range *r)
 {
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
-        if (machine_state(m) != M_READY)
+        if (!is_to_park(m))
             continue;
+        m->was_suspended = machine_state(m) == M_SUSPENDED;
         m->answered = m->link != NULL && es_link_state(m->link) == ES_LINK_UP;
         machine_set(m, M_PARKING, "suspending");
         machine_close_link(m);
@@ -364,7 +368,7 @@ static int check_machines(const struct range *r, struct es_plan *need, struct es
     for (size_t i = 0; i < r->machine_count; i++) {
         const struct machine *m = &r->machines[i];
         enum machine_state state = machine_state(m);
-        if (state == M_READY)
+        if (is_to_park(m) && !m->pausing)
             need->disk_bytes += m->plan->memory_bytes;
         else if (state != M_PLANNED && state != M_FAILED && state != M_DOWN &&
                  state != M_FAULT)
@@ -382,6 +386,11 @@ static int check(struct range *r, struct es_err *err)
     int rc = range_check_up(r, err);
     if (rc == 0 && (range_is_busy(r) || r->rehearsal != NULL))
         rc = es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
+                        r->name);
+    if (rc == 0 && !es_list_empty(&r->effects))
+        rc = es_err_set(err, ES_EBUSY,
+                        "something asked of a machine of range %s is not answered yet; "
+                        "wait for it",
                         r->name);
     if (rc == 0)
         rc = check_machines(r, &need, err);

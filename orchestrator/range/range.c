@@ -368,6 +368,13 @@ struct restoring {
     struct es_err *err;
 };
 
+static void restore_step(struct range *r, int step)
+{
+    r->parked = step;
+    for (size_t i = 0; i < r->machine_count && step == ES_PARK_UNPARKED; i++)
+        r->machines[i].whole = true;
+}
+
 static int restore_event(void *ctx, const struct es_event *event)
 {
     struct restoring *x = ctx;
@@ -375,7 +382,7 @@ static int restore_event(void *ctx, const struct es_event *event)
     if (event->type == ES_EV_INTENT || event->type == ES_EV_OUTCOME)
         return effects_recall(r, event, x->err);
     if (event->type == ES_EV_PARK)
-        r->parked = event->a;
+        restore_step(r, event->a);
     /* A running clock belongs to a range that is up, whatever could not be written. */
     if (event->type == ES_EV_CLOCK && event->a == ES_CLOCK_RUNNING)
         r->parked = 0;
@@ -387,6 +394,7 @@ static int restore_event(void *ctx, const struct es_event *event)
     struct machine *m = &r->machines[index];
     m->instance = event->instance & 0x3ff;
     m->was_ready = event->a == ES_MEV_READY;
+    m->whole &= event->a != ES_MEV_UP;
     m->was_suspended = event->a == ES_MEV_FAULT && event->b == 1;
     return 0;
 }

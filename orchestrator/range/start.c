@@ -211,7 +211,7 @@ static void boot(struct machine *m)
     m->epoch[0] = m->done_epoch[0] = '\0';
     m->private_bytes = 0;
     m->looks = 0;
-    m->grouped = false;
+    m->grouped = m->whole = false;
     machine_set(m, M_STARTING, m->forked ? "forking" : "starting");
     if (m->forked)
         fork_machine(m);

@@ -80,6 +80,8 @@ static void resume_machine(struct park *p, struct machine *m)
 static void resume_machines(struct park *p)
 {
     p->range->phase = R_WAKING;
+    for (size_t i = 0; i < p->range->machine_count; i++)
+        p->range->machines[i].whole |= machine_state(&p->range->machines[i]) == M_WAKING;
     park_tell(p, "all machines run on");
     park_each(p, M_WAKING, SIZE_MAX, resume_machine, after_wake);
 }
@@ -238,7 +240,8 @@ static int check_room(const struct range *r, const struct es_hyp_info *info,
                       struct es_err *err)
 {
     struct es_plan need = {.team_count = r->team_count};
-    struct es_plan_host host = {.memory_bytes = info->host.memory_bytes};
+    struct es_plan_host host = info->host;
+    capacity_host(r->core, &host);
     memcpy(need.range, r->name, sizeof need.range);
     for (size_t i = 0; i < r->machine_count; i++)
         if (machine_state(&r->machines[i]) == M_PARKED)

@@ -369,6 +369,33 @@ START_TEST(a_suspended_machine_can_be_reset)
 }
 END_TEST
 
+/* Parked with the others, and all run on together. */
+START_TEST(suspended_machines_are_parked_too)
+{
+    begin_exercise();
+    host_pressure(50);
+    until("suspended", 4);
+    cw_call(&w, "park", NULL);
+    ck_assert_int_eq(json_integer_value(json_object_get(w.result, "machines")), 6);
+    ck_assert_int_eq(number("machines", "suspended"), 0);
+    host_pressure(0);
+    cw_pause(&w, 10 * LOOK_MS); /* nothing is resumed of it */
+    until("parked", 6);
+    cw_call(&w, "unpark", NULL);
+    until("ready", 6);
+    cw_call(&w, "resume", NULL);
+    until_outcome((char[]){"pass"});
+    cw_call(&w, "pause", NULL);
+    json_t *events = cw_events(&w);
+    ck_assert_int_eq(told(events, "pc", 2, 0, "parked meanwhile"), 2);
+    ck_assert_int_eq(told(events, "noise", 2, 0, "parked meanwhile"), 2);
+    ck_assert_int_eq(told(events, "web", 2, 0, "parked meanwhile"), 0);
+    json_decref(events);
+    cw_assert_rescore(&w);
+    close_world();
+}
+END_TEST
+
 /* The machines as the hypervisor has them: pc and noise paused. */
 static void write_paused_world(void)
 {
@@ -425,6 +452,7 @@ Suite *core_density_suite(void)
     tcase_add_test(tc, who_waits_too_long_is_told_why);
     tcase_add_test(tc, the_least_important_stand_still_and_come_back);
     tcase_add_test(tc, a_suspended_machine_can_be_reset);
+    tcase_add_test(tc, suspended_machines_are_parked_too);
     tcase_add_test(tc, a_core_that_comes_after_resumes_them);
     suite_add_tcase(suite, tc);
     return suite;
