@@ -1,16 +1,14 @@
 /* Without a core. `enshu rescore FILE`: the score from a ledger file alone, kept by `down`
  * or exported as JSON lines; its scenario lies in it. `enshu ledger forget PERSON FILE`. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "enshu/common/mem.h"
 #include "enshu/common/str.h"
+#include "enshu/common/tree.h"
 #include "enshu/score.h"
 #include "enshu/store.h"
 
@@ -29,28 +27,18 @@ struct offline {
 
 /* ------------------------------------------------------------------ the scenario */
 
-static int write_file(const struct offline *o, const char *name,
-                      const struct es_buf *data)
+static int put_file(const struct offline *o, const char *name, const struct es_buf *data)
 {
     char path[512];
     if (strstr(name, "..") != NULL || name[0] == '/' ||
         es_str_printf(path, sizeof path, "%s/scenario/%s", o->folder, name) != 0)
         return es_err_set(o->err, ES_ECORRUPT, "the ledger's scenario has a file %.100s",
                           name);
-    for (char *slash = strchr(path + strlen(o->folder) + 1, '/'); slash != NULL;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return es_err_set(o->err, ES_EIO, "cannot make %s: %s", path,
-                              strerror(errno));
-        *slash = '/';
-    }
-    FILE *file = fopen(path, "wxe");
-    bool ok = file != NULL && fwrite(data->data, 1, data->len, file) == data->len;
-    if (file != NULL)
-        ok &= fclose(file) == 0;
-    return ok ? 0
-              : es_err_set(o->err, ES_EIO, "cannot write %s: %s", path, strerror(errno));
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    int rc = es_tree_make(path, 0700, o->err);
+    *slash = '/';
+    return rc == 0 ? es_tree_write(path, es_buf_str(data), data->len, 0600, o->err) : rc;
 }
 
 static int extract(struct offline *o, json_t **ret_index)
@@ -72,7 +60,7 @@ static int extract(struct offline *o, json_t **ret_index)
             (text == NULL || es_str_printf(blob, sizeof blob, "scenario/%s", text) != 0))
             rc = es_err_set(o->err, ES_ECORRUPT, "the ledger's list of files is damaged");
         rc = rc == 0 ? es_store_get_blob(o->store, blob, &data, o->err) : rc;
-        rc = rc == 0 ? write_file(o, text, &data) : rc;
+        rc = rc == 0 ? put_file(o, text, &data) : rc;
     }
     es_buf_finish(&data);
     *ret_index = index;
@@ -164,24 +152,6 @@ static int open_ledger(struct offline *o, const char *path)
     return rc == 0 ? es_store_open(o->ledger, false, &o->store, o->err) : rc;
 }
 
-static void remove_folder(const char *path)
-{
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        char below[1024];
-        if (es_str_eq(entry->d_name, ".") || es_str_eq(entry->d_name, "..") ||
-            es_str_printf(below, sizeof below, "%s/%s", path, entry->d_name) != 0)
-            continue;
-        if (entry->d_type == DT_DIR)
-            remove_folder(below);
-        else
-            unlink(below);
-    }
-    if (dir != NULL)
-        closedir(dir);
-    rmdir(path);
-}
-
 static json_t *result_json(const struct offline *o)
 {
     char digest[65];
@@ -210,7 +180,7 @@ int offline_rescore(const char *path, json_t **ret_result, struct es_err *err)
     es_score_destroy(o.score);
     es_scenario_destroy(o.scenario);
     es_store_close(o.store);
-    remove_folder(o.folder);
+    es_tree_remove(AT_FDCWD, o.folder, NULL);
     return rc;
 }
 

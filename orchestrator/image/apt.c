@@ -69,7 +69,8 @@ static int copy_source(struct build *b, const char *path, const char *name,
         rc = filter(es_buf_str(&text), deb822, b->recipe.suite, &kept);
     if (rc == 0 && kept.len > 0) {
         const char *to = work_path(b, "sources/%s", name);
-        rc = to == NULL ? es_err_nomem(err) : write_text(to, es_buf_str(&kept), err);
+        rc = to == NULL ? es_err_nomem(err)
+                        : es_tree_write(to, es_buf_str(&kept), kept.len, 0644, err);
         ++*ret_count;
     }
     es_buf_finish(&text);
@@ -81,7 +82,7 @@ static int copy_sources(struct build *b, struct es_err *err)
 {
     int count = 0;
     const char *dir = work_path(b, "sources");
-    int rc = dir == NULL ? es_err_nomem(err) : make_dirs(dir, err);
+    int rc = dir == NULL ? es_err_nomem(err) : es_tree_make(dir, 0755, err);
     if (rc == 0)
         rc = copy_source(b, "/etc/apt/sources.list", "sources.list", &count, err);
     DIR *parts = rc == 0 ? opendir("/etc/apt/sources.list.d") : NULL;
@@ -117,7 +118,8 @@ static int write_proxies(struct build *b, struct es_err *err)
             es_buf_printf(&kept, "%s\n", line);
     const char *path = work_path(b, "proxy.conf");
     if (rc == 0)
-        rc = path == NULL ? es_err_nomem(err) : write_text(path, es_buf_str(&kept), err);
+        rc = path == NULL ? es_err_nomem(err)
+                          : es_tree_write(path, es_buf_str(&kept), kept.len, 0644, err);
     es_buf_finish(&out);
     es_buf_finish(&kept);
     return rc;
@@ -144,11 +146,11 @@ static int write_config(struct build *b, struct es_err *err)
     int rc = text == NULL || status == NULL || b->apt == NULL ? es_err_nomem(err) : 0;
     for (size_t i = 0; rc == 0 && i < ES_COUNT(folders); i++) {
         const char *dir = es_arena_printf(&b->arena, "%s/apt/%s", cache, folders[i]);
-        rc = dir == NULL ? es_err_nomem(err) : make_dirs(dir, err);
+        rc = dir == NULL ? es_err_nomem(err) : es_tree_make(dir, 0755, err);
     }
     if (rc == 0)
-        rc = write_text(status, "", err);
-    return rc != 0 ? rc : write_text(b->apt, text, err);
+        rc = es_tree_write(status, "", 0, 0644, err);
+    return rc != 0 ? rc : es_tree_write(b->apt, text, strlen(text), 0644, err);
 }
 
 int apt_prepare(struct build *b, struct es_err *err)

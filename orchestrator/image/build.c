@@ -33,13 +33,13 @@ static void remove_work(struct build *b)
     const char *const argv[] = {"rm", "-rf", "--", b->work, NULL};
     struct es_image_config quiet = *b->config;
     struct build again = *b;
-    if (b->work == NULL || remove_tree(b->work) == 0)
+    if (b->work == NULL || es_tree_remove(AT_FDCWD, b->work, NULL) == 0)
         return;
     quiet.cancel = NULL; /* tidying is not cancelled */
     quiet.on_line = NULL;
     again.config = &quiet;
     tool_run(&again, &(struct tool){argv, "coreutils", true, NULL, "/"}, NULL);
-    remove_tree(b->work);
+    es_tree_remove(AT_FDCWD, b->work, NULL);
 }
 
 static int make_work(struct build *b, struct es_err *err)
@@ -59,7 +59,7 @@ static int make_work(struct build *b, struct es_err *err)
     if (b->work == NULL || b->result == NULL)
         return es_err_nomem(err);
     remove_work(b);
-    remove_tree(b->result);
+    es_tree_remove(AT_FDCWD, b->result, NULL);
     if (mkdir(b->work, 0755) != 0)
         return es_err_set(err, ES_EIO,
                           "cannot make the work folder %s: %s; set TMPDIR to a folder "
@@ -70,7 +70,7 @@ static int make_work(struct build *b, struct es_err *err)
         chown(b->work, (uid_t)b->map.uid_base, (gid_t)b->map.gid_base) != 0)
         return es_err_set(err, ES_EIO, "cannot hand %s over: %s", b->work,
                           strerror(errno));
-    return make_dirs(b->result, err);
+    return es_tree_make(b->result, 0755, err);
 }
 
 /* Package lists are shared by all images of a cache. */
@@ -92,7 +92,7 @@ static int build_steps(struct build *b, struct es_image *ret_image, struct es_er
     if (rc == 0)
         rc = cache_publish(b, ret_image, err);
     if (b->result != NULL)
-        remove_tree(b->result);
+        es_tree_remove(AT_FDCWD, b->result, NULL);
     remove_work(b);
     return rc;
 }

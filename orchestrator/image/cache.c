@@ -30,7 +30,7 @@ int cache_lock(const struct es_image_config *config, const char *name, int *ret_
     char path[ES_IMAGE_PATH_MAX];
     if (es_str_printf(path, sizeof path, "%s/%s", config->cache_dir, name) != 0)
         return es_err_set(err, ES_ELIMIT, "the cache's path is too long");
-    int rc = make_dirs(path, err);
+    int rc = es_tree_make(path, 0755, err);
     if (rc != 0)
         return rc;
     if (es_str_printf(path, sizeof path, "%s/%s/lock", config->cache_dir, name) != 0)
@@ -203,7 +203,7 @@ int cache_publish(struct build *b, struct es_image *ret_image, struct es_err *er
         return es_err_set(err, ES_ELIMIT, "the cache's path is too long");
     /* The same versions were built before: that one may be in use, so it stays. */
     if (cache_load(b->config, b->recipe.name, digest, ret_image, NULL) != 0) {
-        remove_tree(dir);
+        es_tree_remove(AT_FDCWD, dir, NULL);
         if (rename(b->result, dir) != 0)
             return es_err_set(err, ES_EIO, "cannot move the image to %s: %s", dir,
                               strerror(errno));
@@ -325,7 +325,7 @@ int es_image_remove(const struct es_image_config *config, const char *digest,
     char path[ES_IMAGE_PATH_MAX];
     if (es_str_printf(path, sizeof path, "%s/%s/%s", config->cache_dir, s.name,
                       s.digest) == 0 &&
-        remove_tree(path) != 0)
+        es_tree_remove(AT_FDCWD, path, NULL) != 0)
         rc = es_err_set(err, ES_EIO, "cannot remove %s: %s", path, strerror(errno));
     close(lock);
     return rc;

@@ -23,37 +23,6 @@ const char *work_path(struct build *b, const char *fmt, ...)
     return es_arena_printf(&b->arena, "%s/%s", b->work, name);
 }
 
-int make_dirs(const char *path, struct es_err *err)
-{
-    char part[ES_IMAGE_PATH_MAX];
-    if (es_str_printf(part, sizeof part, "%s", path) != 0 || part[0] == '\0')
-        return es_err_set(err, ES_ELIMIT, "the path %.100s… is too long", path);
-    for (char *p = part + 1;; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        bool last = *p == '\0';
-        *p = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", part,
-                              strerror(errno));
-        if (last)
-            return 0;
-        *p = '/';
-    }
-}
-
-int write_text(const char *path, const char *text, struct es_err *err)
-{
-    FILE *f = fopen(path, "we");
-    bool ok = f != NULL && fputs(text, f) >= 0;
-    int saved = errno;
-    if (f != NULL && fclose(f) != 0) {
-        ok = false;
-        saved = errno;
-    }
-    return ok ? 0 : es_err_set(err, ES_EIO, "cannot write %s: %s", path, strerror(saved));
-}
-
 int read_text(const char *path, size_t max_bytes, struct es_buf *ret_text,
               struct es_err *err)
 {
@@ -72,30 +41,6 @@ int read_text(const char *path, size_t max_bytes, struct es_buf *ret_text,
             rc = es_err_nomem(err);
     close(fd);
     return rc;
-}
-
-static int remove_below(int parent, const char *name)
-{
-    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (dir == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return ES_EIO;
-    }
-    int rc = 0;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
-            rc = remove_below(dirfd(dir), entry->d_name) != 0 ? ES_EIO : rc;
-    closedir(dir);
-    return unlinkat(parent, name, AT_REMOVEDIR) == 0 ? rc : ES_EIO;
-}
-
-int remove_tree(const char *path)
-{
-    return remove_below(AT_FDCWD, path);
 }
 
 static int list_below(struct es_arena *arena, const char *dir, const char *prefix,

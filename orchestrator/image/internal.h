@@ -9,6 +9,7 @@
 
 #include "enshu/common/buf.h"
 #include "enshu/common/mem.h"
+#include "enshu/common/tree.h"
 #include "enshu/idmap.h"
 #include "enshu/image.h"
 
@@ -80,11 +81,8 @@ bool build_cancelled(const struct build *b);
 /* path of `fmt` in the build's arena; NULL when memory is out. */
 const char *work_path(struct build *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-int make_dirs(const char *path, struct es_err *err);
-int write_text(const char *path, const char *text, struct es_err *err);
 int read_text(const char *path, size_t max_bytes, struct es_buf *ret_text,
               struct es_err *err);
-int remove_tree(const char *path);
 /* Files below `dir`, relative, sorted; symlinks are not followed. */
 int list_tree(struct es_arena *arena, const char *dir, struct strings *ret_files,
               struct es_err *err);

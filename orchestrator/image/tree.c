@@ -123,7 +123,7 @@ static int write_run_script(struct build *b, struct es_err *err)
     const char *path = work_path(b, "run.sh");
     int rc = path == NULL || es_buf_status(&text) != 0
                  ? es_err_nomem(err)
-                 : write_text(path, es_buf_str(&text), err);
+                 : es_tree_write(path, es_buf_str(&text), text.len, 0644, err);
     es_buf_finish(&text);
     return rc;
 }

@@ -43,7 +43,8 @@ int daemon_configure(const struct nest *nest, struct es_err *err)
                            "log_outputs = \"3:stderr\"\n",
                            nest->dir);
     ES_ASSERT(rc == 0);
-    rc = write_file(nest_path(nest, "v/etc/libvirtd.conf", path), text, 0600, err);
+    rc = es_tree_write(nest_path(nest, "v/etc/libvirtd.conf", path), text, strlen(text),
+                       0600, err);
     if (rc != 0)
         return rc;
     /* With no security driver the ownership of images still changes, so QEMU runs under an
@@ -61,7 +62,8 @@ int daemon_configure(const struct nest *nest, struct es_err *err)
                        "vnc_auto_unix_socket = 0\n",
                        (unsigned)nest->qemu_uid, (unsigned)nest->qemu_gid);
     ES_ASSERT(rc == 0);
-    return write_file(nest_path(nest, "v/etc/qemu.conf", path), text, 0600, err);
+    return es_tree_write(nest_path(nest, "v/etc/qemu.conf", path), text, strlen(text),
+                         0600, err);
 }
 
 static _Noreturn void become_libvirtd(const struct nest *nest)

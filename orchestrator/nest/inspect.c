@@ -44,10 +44,10 @@ static void remove_runtime(const struct nest *nest, bool purge)
     static const char *const gone[] = {"sock", "run", "net", "nest.json", "v/run"};
     char path[256];
     for (size_t i = 0; i < ES_COUNT(gone); i++)
-        remove_tree(nest_path(nest, gone[i], path));
+        es_tree_remove(AT_FDCWD, nest_path(nest, gone[i], path), NULL);
     if (purge) {
-        remove_tree(nest_path(nest, "v", path));
-        remove_tree(nest_path(nest, "nest.log", path));
+        es_tree_remove(AT_FDCWD, nest_path(nest, "v", path), NULL);
+        es_tree_remove(AT_FDCWD, nest_path(nest, "nest.log", path), NULL);
     }
 }
 

@@ -37,7 +37,7 @@ static void cover(const struct nest *nest)
 {
     char path[256];
     struct es_err err = {0};
-    if (write_file(nest_path(nest, "v/no-kvm", path), "", 0, &err) != 0 ||
+    if (es_tree_write(nest_path(nest, "v/no-kvm", path), "", 0, 0, &err) != 0 ||
         mount(path, "/dev/kvm", NULL, MS_BIND, NULL) != 0)
         es_log_warn("cannot cover /dev/kvm; starts of machines may take seconds longer");
 }

@@ -119,7 +119,7 @@ static int libvirt_folder(const struct nest *nest, const char *name, const char 
 static int pin(const struct nest *nest, struct es_err *err)
 {
     char path[256];
-    int rc = write_file(nest_path(nest, "net", path), "", 0600, err);
+    int rc = es_tree_write(nest_path(nest, "net", path), "", 0, 0600, err);
     return rc != 0 ? rc : bind_on("/proc/self/ns/net", path, err);
 }
 

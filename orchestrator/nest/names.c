@@ -44,7 +44,8 @@ static int add_name(const struct nest *nest, const char *path, const char *copy,
             es_buf_putc(&text, '\n');
         es_buf_puts(&text, line);
         rc = es_buf_status(&text) == 0
-                 ? write_file(nest_path(nest, copy, own), es_buf_str(&text), 0644, err)
+                 ? es_tree_write(nest_path(nest, copy, own), es_buf_str(&text), text.len,
+                                 0644, err)
                  : es_err_nomem(err);
         if (rc == 0 && mount(own, path, NULL, MS_BIND, NULL) != 0)
             rc = es_err_set(err, ES_EIO, "cannot bind %s to %s: %s", own, path,

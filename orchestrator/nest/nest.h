@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include "enshu/common/err.h"
+#include "enshu/common/tree.h"
 
 #define SOCKET_PATH_MAX  107 /* what a Unix socket's address holds */
 #define SOCKET_NAME_ROOM 44  /* kept for the names of machines' sockets below DIR/run */
@@ -62,9 +63,6 @@ struct nest {
 int nest_open(struct nest *nest, const struct options *options, struct es_err *err);
 /* DIR/name; `name` is one of the fixed names above, so it always fits. */
 const char *nest_path(const struct nest *nest, const char *name, char dst[256]);
-int write_file(const char *path, const char *text, mode_t mode, struct es_err *err);
-/* Removes a tree without following links; what is not there is no error. */
-int remove_tree(const char *path);
 
 /* record.c: who runs, and DIR/nest.json */
 int record_take_lock(const struct nest *nest, struct es_err *err); /* for life */

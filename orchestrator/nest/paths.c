@@ -1,13 +1,10 @@
 /* The state directory: its place, its length, its folders. */
 #include "nest.h"
 
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/posix_acl_xattr.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,25 +18,6 @@ const char *nest_path(const struct nest *nest, const char *name, char dst[256])
     int rc = es_str_printf(dst, 256, "%s/%s", nest->dir, name);
     ES_ASSERT(rc == 0);
     return dst;
-}
-
-static int make_parents(const char *path, struct es_err *err)
-{
-    char part[PATH_MAX];
-    if (es_str_printf(part, sizeof part, "%s", path) != 0)
-        return es_err_set(err, ES_ELIMIT, "the state directory's path is too long");
-    for (char *p = part + 1;; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        bool last = *p == '\0';
-        *p = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            return es_err_set(err, ES_EIO, "cannot make %s: %s; choose another --state",
-                              part, strerror(errno));
-        if (last)
-            return 0;
-        *p = '/';
-    }
 }
 
 static int make_folders(const struct nest *nest, struct es_err *err)
@@ -94,8 +72,8 @@ int nest_open(struct nest *nest, const struct options *options, struct es_err *e
     nest->uid = geteuid();
     nest->gid = getegid();
     nest->user_ns = nest->uid != 0;
-    if (make_parents(options->state, err) != 0)
-        return err->code;
+    if (es_tree_make(options->state, 0755, err) != 0)
+        return es_err_prefix(err, "choose another --state");
     char real[PATH_MAX];
     if (realpath(options->state, real) == NULL)
         return es_err_set(err, ES_EIO, "%s: %s", options->state, strerror(errno));
@@ -116,47 +94,4 @@ int nest_open(struct nest *nest, const struct options *options, struct es_err *e
         return es_err_set(err, ES_EIO, "cannot chmod %s: %s", nest->dir, strerror(errno));
     int rc = make_folders(nest, err);
     return rc == 0 && nest->user_ns ? let_caller_connect(nest, err) : rc;
-}
-
-int write_file(const char *path, const char *text, mode_t mode, struct es_err *err)
-{
-    char temp[300];
-    if (es_str_printf(temp, sizeof temp, "%s.tmp", path) != 0)
-        return es_err_set(err, ES_ELIMIT, "%s: path too long", path);
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-    size_t len = strlen(text);
-    bool ok = fd >= 0 && write(fd, text, len) == (ssize_t)len && fchmod(fd, mode) == 0;
-    int saved = errno;
-    if (fd >= 0)
-        close(fd);
-    if (ok && rename(temp, path) == 0)
-        return 0;
-    if (ok)
-        saved = errno;
-    unlink(temp);
-    return es_err_set(err, ES_EIO, "cannot write %s: %s", path, strerror(saved));
-}
-
-static int remove_below(int parent, const char *name)
-{
-    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (dir == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return ES_EIO;
-    }
-    int rc = 0;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
-            rc = remove_below(dirfd(dir), entry->d_name) != 0 ? ES_EIO : rc;
-    closedir(dir);
-    return unlinkat(parent, name, AT_REMOVEDIR) == 0 ? rc : ES_EIO;
-}
-
-int remove_tree(const char *path)
-{
-    return remove_below(AT_FDCWD, path);
 }

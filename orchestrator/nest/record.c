@@ -75,7 +75,8 @@ int record_write(const struct nest *nest, struct es_err *err)
     if (text == NULL)
         return es_err_nomem(err);
     char path[256];
-    int rc = write_file(nest_path(nest, "nest.json", path), text, 0600, err);
+    int rc =
+        es_tree_write(nest_path(nest, "nest.json", path), text, strlen(text), 0600, err);
     free(text); /* from jansson */
     return rc;
 }

@@ -64,7 +64,7 @@ static void tidy(const struct nest *nest)
     char path[256];
     take_back(nest_path(nest, "v", path));
     for (size_t i = 0; i < ES_COUNT(gone); i++)
-        remove_tree(nest_path(nest, gone[i], path));
+        es_tree_remove(AT_FDCWD, nest_path(nest, gone[i], path), NULL);
 }
 
 static _Noreturn void finish(struct supervisor *s, int code)

@@ -1,12 +1,9 @@
 /* `up`: from a file to machines that are ready. Images and moulds first, each once; then
  * all machines at a time, as many booting as the host carries. Called again for a range
  * that stands half, it drives only what is missing. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "capacity.h"
@@ -324,6 +321,7 @@ static void images_work(struct job *job)
                                      .on_line = on_image_line,
                                      .ctx = job,
                                      .cancel = &b->cancel};
+    job->status = files_bundle(r->scenario, r->store, &job->err);
     for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
         const struct es_node *node = &r->scenario->nodes[n];
         job->status = es_image_get(&config, node->recipe, node->packages, false,
@@ -418,112 +416,22 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
 
 /* ---------------------------------------------------------------- the request */
 
-static int load_file(const char *file, struct es_scenario **ret_scenario,
-                     struct es_err *err)
+static void on_loaded(struct es_range_core *core, const struct bring_request *request,
+                      struct range *r, int status, const struct es_err *load_err)
 {
-    struct es_diags *diags = es_calloc(1, sizeof *diags);
-    if (diags == NULL)
-        return es_err_nomem(err);
-    int rc = es_scenario_load(file, diags, ret_scenario, err);
-    if (rc == ES_ESCENARIO && diags->count > 0)
-        es_err_set(err, rc, "%s:%d:%d: %s: %s (%zu in all; `enshu validate` shows them)",
-                   diags->items[0].pos.file, diags->items[0].pos.line,
-                   diags->items[0].pos.col, diags->items[0].path, diags->items[0].text,
-                   diags->error_count);
-    es_diags_finish(diags);
-    es_free(diags);
-    return rc;
-}
-
-/* The range works on a copy of the scenario's folder: what is edited meanwhile belongs to
- * the next range. */
-static int load_copy(struct es_range_core *core, const char *name,
-                     const struct es_scenario *original, struct es_scenario **ret_copy,
-                     struct es_err *err)
-{
-    char folder[PATH_BYTES], file[PATH_BYTES];
-    const char *base = strrchr(original->file, '/');
-    int rc = es_str_printf(folder, sizeof folder, "%s/ranges/%s", core->state_dir, name);
-    if (rc == 0 && mkdir(folder, 0711) != 0 && errno != EEXIST)
-        return es_err_set(err, ES_EIO, "cannot make %s: %s", folder, strerror(errno));
-    if (rc == 0)
-        rc = es_str_printf(folder, sizeof folder, "%s/ranges/%s/scenario",
-                           core->state_dir, name);
-    if (rc == 0)
-        rc = es_str_printf(file, sizeof file, "%s/%s", folder,
-                           base != NULL ? base + 1 : original->file);
-    if (rc != 0)
-        return es_err_set(err, rc, "the state folder's path is too long");
-    rc = files_remove(AT_FDCWD, folder, err);
-    if (rc == 0)
-        rc = files_copy(original->dir, folder, core->state_dir, err);
-    return rc == 0 ? load_file(file, ret_copy, err) : rc;
-}
-
-static int find_or_make(struct es_range_core *core, const struct bring_request *request,
-                        const struct es_scenario *original, struct range **ret_range,
-                        struct es_err *err)
-{
-    struct es_scenario *copy = NULL;
-    const char *name = request->name != NULL ? request->name : original->name;
-    struct range *old = core_find_range(core, name);
-    if (old == NULL) {
-        if (!es_str_is_name(name, ES_NAME_MAX))
-            return es_err_set(err, ES_EINVAL,
-                              "%s is no name for a range: a-z, 0-9, - . _", name);
-        int rc = load_copy(core, name, original, &copy, err);
-        if (rc == 0)
-            rc = range_create(core, name, copy, request->teams > 0 ? request->teams : 1,
-                              ret_range, err);
-        if (rc != 0)
-            es_scenario_destroy(copy);
-        return rc;
-    }
-    if (!es_str_eq(old->scenario->hash, original->hash) ||
-        (request->teams != 0 && request->teams != old->team_count))
-        return es_err_set(err, ES_EEXIST,
-                          "range %s is already there with another scenario or number of "
-                          "teams; take it down first, or name this one with --range",
-                          name);
-    if (old->phase == R_PARKED)
-        return range_check_up(old, err);
-    if (range_is_busy(old))
-        return es_err_set(err, ES_EBUSY, "range %s is being worked on; wait for it",
-                          name);
-    *ret_range = old;
-    return 0;
-}
-
-static int load(struct es_range_core *core, const struct bring_request *request,
-                struct range **ret_range, struct es_err *err)
-{
-    struct es_scenario *original = NULL;
-    int rc = load_file(request->file, &original, err);
-    if (rc == 0)
-        rc = find_or_make(core, request, original, ret_range, err);
-    es_scenario_destroy(original);
-    return rc;
-}
-
-void bring_up(struct es_range_core *core, const struct bring_request *request)
-{
-    struct es_err err = {0};
-    struct range *r = NULL;
-    if (!core->hyp_up) {
-        es_err_set(&err, ES_ECONN,
-                   "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+    struct es_err err = status != 0 ? *load_err : (struct es_err){0};
+    struct bring *b = status == 0 ? es_calloc(1, sizeof *b) : NULL;
+    if (b == NULL) {
+        if (status == 0) {
+            r->phase = r->phase == R_UP ? R_UP : R_FAILED;
+            es_err_nomem(&err);
+        }
         request->done(NULL, err.code, &err, request->arg);
-        return;
-    }
-    struct bring *b = es_calloc(1, sizeof *b);
-    int rc = b != NULL ? load(core, request, &r, &err) : es_err_nomem(&err);
-    if (rc != 0) {
-        es_free(b);
-        request->done(NULL, rc, &err, request->arg);
         return;
     }
     b->range = r;
     b->request = *request;
+    b->request.file = b->request.name = b->request.accel = NULL; /* not ours to keep */
     es_str_printf(r->accel, sizeof r->accel, "%s",
                   request->accel != NULL ? request->accel : core->accel);
     r->mode = request->mode;
@@ -535,4 +443,16 @@ void bring_up(struct es_range_core *core, const struct bring_request *request)
         es_err_nomem(&err);
         finish(b, err.code, &err);
     }
+}
+
+void bring_up(struct es_range_core *core, const struct bring_request *request)
+{
+    struct es_err err = {0};
+    if (!core->hyp_up) {
+        es_err_set(&err, ES_ECONN,
+                   "libvirt at %s does not answer; `enshu doctor` says why", core->uri);
+        request->done(NULL, err.code, &err, request->arg);
+        return;
+    }
+    load_scenario(core, request, on_loaded);
 }

@@ -43,25 +43,6 @@ int64_t core_disk_free(const struct es_range_core *core)
 
 /* ---------------------------------------------------------------- folders */
 
-static int make_path(const char *path, mode_t mode, struct es_err *err)
-{
-    char part[PATH_BYTES];
-    if (es_str_printf(part, sizeof part, "%s", path) != 0)
-        return es_err_set(err, ES_ELIMIT, "the path %s is too long", path);
-    for (char *p = part + 1;; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        char kept = *p;
-        *p = '\0';
-        if (mkdir(part, mode) != 0 && errno != EEXIST)
-            return es_err_set(err, ES_EIO, "cannot make the folder %s: %s", part,
-                              strerror(errno));
-        *p = kept;
-        if (kept == '\0')
-            return 0;
-    }
-}
-
 static int make_state(struct es_range_core *core, struct es_err *err)
 {
     static const struct {
@@ -73,7 +54,7 @@ static int make_state(struct es_range_core *core, struct es_err *err)
     char path[PATH_BYTES + 16];
     for (size_t i = 0; i < ES_COUNT(folders); i++) {
         es_str_printf(path, sizeof path, "%s%s", core->state_dir, folders[i].name);
-        int rc = make_path(path, 0711, err);
+        int rc = es_tree_make(path, 0711, err);
         if (rc != 0)
             return rc;
         if (chmod(path, folders[i].mode) != 0)
@@ -425,6 +406,7 @@ int es_range_core_create(uv_loop_t *loop, const struct es_range_config *config,
     core->ctx = ctx;
     es_list_init(&core->ranges);
     es_list_init(&core->jobs);
+    es_list_init(&core->loads);
     es_list_init(&core->boot_queue);
     es_list_init(&core->consoles);
     read_boot_id(core->boot_id);

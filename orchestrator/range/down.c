@@ -56,7 +56,7 @@ static void files_work(struct job *job)
     es_str_printf(path, sizeof path, "%s/ranges/%s", leave->core->state_dir, leave->name);
     job->status = keep_ledger(leave, &job->err);
     if (job->status == 0)
-        job->status = files_remove(AT_FDCWD, path, &job->err);
+        job->status = es_tree_remove(AT_FDCWD, path, &job->err);
     if (job->status == 0 && leave->purge)
         job->status = programme_remove(leave->core, leave->name, &job->err);
 }
@@ -295,7 +295,7 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
     es_str_printf(leave.name, sizeof leave.name, "%s", gc->names[gc->at]);
     es_str_printf(path, sizeof path, "%s/ranges/%s", gc->core->state_dir, leave.name);
     if (keep_ledger(&leave, &tree_err) != 0 ||
-        files_remove(AT_FDCWD, path, &tree_err) != 0) {
+        es_tree_remove(AT_FDCWD, path, &tree_err) != 0) {
         gc_finish(gc, &tree_err);
         return;
     }
@@ -307,7 +307,8 @@ static void on_gc_removed(void *ctx, int status, const struct es_err *err)
 static void gc_next(struct gc *gc)
 {
     /* A range may have been made under such a name meanwhile. */
-    while (gc->at < gc->count && core_find_range(gc->core, gc->names[gc->at]) != NULL)
+    while (gc->at < gc->count && (core_find_range(gc->core, gc->names[gc->at]) != NULL ||
+                                  load_has(gc->core, gc->names[gc->at])))
         gc->at++;
     if (gc->at == gc->count)
         gc_finish(gc, NULL);
@@ -340,8 +341,8 @@ static bool could_come_back(const struct es_range_core *core, const char *name)
 static void gc_add(struct gc *gc, const char *name)
 {
     if (name[0] == '\0' || name[0] == '.' || core_find_range(gc->core, name) != NULL ||
-        !es_str_is_name(name, ES_NAME_MAX) || !gc_is_ours(gc, name) ||
-        could_come_back(gc->core, name))
+        load_has(gc->core, name) || !es_str_is_name(name, ES_NAME_MAX) ||
+        !gc_is_ours(gc, name) || could_come_back(gc->core, name))
         return;
     for (size_t i = 0; i < gc->count; i++)
         if (es_str_eq(gc->names[i], name))

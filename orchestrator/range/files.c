@@ -1,4 +1,4 @@
-/* Folders: copied into a range, removed with it. Links are never followed or copied. */
+/* Folders: copied into a range and into its ledger. Links are never followed or copied. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,32 +12,6 @@
 #define COPY_BYTES_MAX (256LL << 20)
 #define COPY_FILES_MAX 10000
 #define COPY_DEPTH_MAX 16
-
-int files_remove(int parent, const char *name, struct es_err *err)
-{
-    struct stat st;
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? 0
-                               : es_err_set(err, ES_EIO, "cannot look at %s: %s", name,
-                                            strerror(errno));
-    if (S_ISDIR(st.st_mode)) {
-        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-        int rc = 0;
-        for (struct dirent *entry;
-             dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;)
-            if (!es_str_eq(entry->d_name, ".") && !es_str_eq(entry->d_name, ".."))
-                rc = files_remove(fd, entry->d_name, err);
-        if (dir != NULL)
-            closedir(dir);
-        if (rc != 0)
-            return rc;
-    }
-    if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 &&
-        errno != ENOENT)
-        return es_err_set(err, ES_EIO, "cannot remove %s: %s", name, strerror(errno));
-    return 0;
-}
 
 struct copy {
     int64_t bytes;
@@ -178,9 +152,21 @@ static int bundle_folder(struct bundle *bundle, const char *folder, const char *
     return rc;
 }
 
+static bool is_there(struct es_store *store)
+{
+    struct es_buf index;
+    struct es_err ignored = {0};
+    es_buf_init(&index, ES_STORE_BLOB_MAX);
+    bool there = es_store_get_blob(store, "scenario", &index, &ignored) == 0;
+    es_buf_finish(&index);
+    return there;
+}
+
 int files_bundle(const struct es_scenario *scenario, struct es_store *store,
                  struct es_err *err)
 {
+    if (is_there(store)) /* the last that is put */
+        return 0;
     struct bundle bundle = {.store = store, .names = json_array()};
     int rc = bundle_folder(&bundle, scenario->dir, "", 0, err);
     json_t *index =

@@ -199,7 +199,7 @@ int frozen_begin(struct range *r, struct es_err *err)
     if (frozen_path(r, NULL, "", path, sizeof path) != 0)
         return es_err_set(err, ES_ELIMIT, "the state folder's path is too long");
     path[strlen(path) - 1] = '\0';
-    int rc = files_remove(AT_FDCWD, path, err); /* what a crash left */
+    int rc = es_tree_remove(AT_FDCWD, path, err); /* what a crash left */
     if (rc == 0 && mkdir(path, 0711) != 0)
         rc = es_err_set(err, ES_EIO, "cannot make %s: %s", path, strerror(errno));
     if (rc == 0 && chmod(path, 0711) != 0)

@@ -18,6 +18,7 @@
 #include "enshu/common/mem.h"
 #include "enshu/common/sm.h"
 #include "enshu/common/str.h"
+#include "enshu/common/tree.h"
 #include "enshu/hyp.h"
 #include "enshu/image.h"
 #include "enshu/link.h"
@@ -80,7 +81,7 @@ struct es_range_core {
     struct es_hyp *hyp;
     bool hyp_up;
     struct es_hyp_info info;
-    struct es_list ranges, jobs;
+    struct es_list ranges, jobs, loads;
     size_t range_count;
     int boots; /* machines between start call and hello */
     struct es_list boot_queue;
@@ -461,10 +462,17 @@ void bring_machine_progress(struct machine *m);
 void bring_cancel(struct range *r);                  /* the range ends */
 void bring_freeze_ended(struct es_range_core *core); /* who waited for it goes on */
 
+/* ---- load.c: finds the range of the request, or makes it from a copy of its scenario.
+ * Calls back at once or later; the request is then another one, valid for so long. */
+typedef void (*on_load)(struct es_range_core *core, const struct bring_request *request,
+                        struct range *r, int status, const struct es_err *err);
+void load_scenario(struct es_range_core *core, const struct bring_request *request,
+                   on_load done);
+bool load_has(const struct es_range_core *core, const char *name); /* on its way */
+
 void bring_mould_done(void *arg, struct machine *m, bool ok, const struct es_err *err);
 
 /* ---- files.c; both block */
-int files_remove(int parent, const char *name, struct es_err *err); /* as unlinkat */
 int files_copy(const char *from, const char *to, const char *skip, struct es_err *err);
 /* Puts every file of a scenario's folder into the ledger as "scenario/NAME": a ledger can
  * be scored anew wherever it is. */

@@ -256,7 +256,7 @@ static int remove_mould(const struct mould_job *mj, const json_t *one, struct es
     const char *key = json_string_value(json_object_get(one, "key"));
     if (es_str_eq(json_string_value(json_object_get(one, "kind")), "frozen")) {
         es_str_printf(path, sizeof path, "%s/%s", mj->dir, key);
-        return files_remove(AT_FDCWD, path, err);
+        return es_tree_remove(AT_FDCWD, path, err);
     }
     static const char *const suffixes[] = {"json", "qcow2"};
     for (size_t i = 0; i < ES_COUNT(suffixes); i++) {

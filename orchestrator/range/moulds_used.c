@@ -111,7 +111,7 @@ void moulds_sweep(const struct es_range_core *core)
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct es_err err = {0};
         if (is_leftover(core, dirfd(dir), entry->d_name) &&
-            files_remove(dirfd(dir), entry->d_name, &err) != 0)
+            es_tree_remove(dirfd(dir), entry->d_name, &err) != 0)
             es_log_warn("half a mould stays: %s", err.msg);
     }
     if (dir != NULL)

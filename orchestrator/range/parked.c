@@ -35,7 +35,7 @@ int parked_clear(struct range *r, struct es_err *err)
     char path[PATH_BYTES + 32];
     if (parked_path(r, "", path, sizeof path) != 0)
         return es_err_set(err, ES_ELIMIT, "the path of range %s is too long", r->name);
-    return files_remove(AT_FDCWD, path, err);
+    return es_tree_remove(AT_FDCWD, path, err);
 }
 
 static bool is_parked(const struct machine *m)

@@ -269,5 +269,5 @@ int programme_remove(const struct es_range_core *core, const char *range,
 {
     char folder[PATH_BYTES + 128];
     path_of(core, range, "", "", folder, sizeof folder);
-    return files_remove(AT_FDCWD, folder, err);
+    return es_tree_remove(AT_FDCWD, folder, err);
 }

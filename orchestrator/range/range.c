@@ -214,8 +214,6 @@ int range_create(struct es_range_core *core, const char *name,
     if (rc == 0)
         rc = range_open_ledger(r, true, NULL, NULL, err);
     if (rc == 0)
-        rc = files_bundle(r->scenario, r->store, err);
-    if (rc == 0)
         rc = write_identity(r, err);
     if (rc != 0) {
         r->scenario = NULL;

@@ -4,6 +4,7 @@
  * cannot be parked. park.h shows the whole way. */
 #include <string.h>
 
+#include "capacity.h"
 #include "park.h"
 
 /* ---------------------------------------------------------------- they run again */

@@ -125,14 +125,6 @@ static size_t collect(const struct es_score *score, int team, struct line *lines
     return count;
 }
 
-/* What did not fit was cut, perhaps within a character. */
-static void end_whole(char *text)
-{
-    size_t len = strlen(text);
-    for (int i = 0; i < 4 && !es_utf8_valid(text, len); i++)
-        text[--len] = '\0';
-}
-
 int es_score_explain(const struct es_score *score, int team,
                      void (*each)(void *ctx, const struct es_score_reason *reason),
                      void *ctx, struct es_err *err)
@@ -153,7 +145,7 @@ int es_score_explain(const struct es_score *score, int team,
             tell_reason(score, lines[i].reason, &reason, text, sizeof text);
         else
             tell_objective(score, team, lines[i].objective, &reason, text, sizeof text);
-        end_whole(text);
+        es_utf8_repair(text); /* what did not fit was cut */
         each(ctx, &reason);
     }
     es_free(lines);
