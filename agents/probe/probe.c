@@ -247,12 +247,11 @@ static bool parse_address(const char *host, int64_t port, struct sockaddr_storag
     return true;
 }
 
-int es_probe_address(struct es_probe *p, const char *host, int64_t port,
-                     struct sockaddr_storage *ret_addr, unsigned *ret_len,
-                     struct es_err *err)
+static bool find_host(struct es_probe *p, const char *host, int64_t port,
+                      struct sockaddr_storage *ret_addr, unsigned *ret_len)
 {
     if (parse_address(host, port, ret_addr, ret_len))
-        return 0;
+        return true;
     struct es_buf buf;
     es_buf_init(&buf, ES_ETC_FILE_MAX);
     bool found = false;
@@ -269,8 +268,22 @@ int es_probe_address(struct es_probe *p, const char *host, int64_t port,
         }
     }
     es_buf_finish(&buf);
-    if (found)
-        return 0;
-    return es_err_set(err, ES_ENOTSUP, "%s: neither an address nor a name in /etc/hosts",
-                      host);
+    return found;
+}
+
+int es_probe_arg_target(struct es_probe *p, struct sockaddr_storage *ret_addr,
+                        unsigned *ret_len, struct es_err *err)
+{
+    const char *host;
+    int64_t port;
+    int rc = es_probe_arg_text(p, "host", true, &host, err);
+    rc = rc != 0 ? rc : es_probe_arg_int(p, "port", 0, 1, 65535, &port, err);
+    if (rc != 0)
+        return rc;
+    if (port == 0)
+        return es_err_set(err, ES_EINVAL, "port: missing");
+    return find_host(p, host, port, ret_addr, ret_len)
+               ? 0
+               : es_err_set(err, ES_ENOTSUP,
+                            "%s: neither an address nor a name in /etc/hosts", host);
 }

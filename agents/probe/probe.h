@@ -81,12 +81,11 @@ const char *es_probe_path(struct es_probe *p, const char *path);
 int es_probe_errno(struct es_err *err, const char *path, const char *what, int code);
 bool es_probe_exists(struct es_probe *p, const char *path);
 
-/* An address, or a name that stands in /etc/hosts, to a socket address; for names that only
- * DNS knows there is no resolver here: ES_ENOTSUP. */
+/* The keys `host`, an address or a name that stands in /etc/hosts, and `port` as a socket
+ * address; for names that only DNS knows there is no resolver here: ES_ENOTSUP. */
 struct sockaddr_storage;
-int es_probe_address(struct es_probe *p, const char *host, int64_t port,
-                     struct sockaddr_storage *ret_addr, unsigned *ret_len,
-                     struct es_err *err);
+int es_probe_arg_target(struct es_probe *p, struct sockaddr_storage *ret_addr,
+                        unsigned *ret_len, struct es_err *err);
 
 /* ---- tools: real programs of the guest, without a shell ---- */
 

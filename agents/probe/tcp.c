@@ -80,17 +80,13 @@ static void listen_to(struct es_probe *p, int fd, size_t want, int64_t until_ms)
 
 ES_PROBE_LOOK(tcp)
 {
-    const char *host, *text;
-    int64_t port, want;
+    const char *text;
+    int64_t want;
     struct sockaddr_storage addr;
     unsigned len;
-    int rc = es_probe_arg_text(p, "host", true, &host, err);
-    rc = rc != 0 ? rc : es_probe_arg_int(p, "port", 0, 1, 65535, &port, err);
+    int rc = es_probe_arg_target(p, &addr, &len, err);
     rc = rc != 0 ? rc : es_probe_arg_text(p, "send", false, &text, err);
     rc = rc != 0 ? rc : es_probe_arg_int(p, "read", 0, 0, READ_MAX, &want, err);
-    if (rc == 0 && port == 0)
-        rc = es_err_set(err, ES_EINVAL, "port: missing");
-    rc = rc != 0 ? rc : es_probe_address(p, host, port, &addr, &len, err);
     if (rc != 0)
         return rc;
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

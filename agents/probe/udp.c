@@ -16,17 +16,13 @@
 
 ES_PROBE_LOOK(udp)
 {
-    const char *host, *text;
-    int64_t port, want;
+    const char *text;
+    int64_t want;
     struct sockaddr_storage addr;
     unsigned len;
-    int rc = es_probe_arg_text(p, "host", true, &host, err);
-    rc = rc != 0 ? rc : es_probe_arg_int(p, "port", 0, 1, 65535, &port, err);
+    int rc = es_probe_arg_target(p, &addr, &len, err);
     rc = rc != 0 ? rc : es_probe_arg_text(p, "send", true, &text, err);
     rc = rc != 0 ? rc : es_probe_arg_int(p, "read", 2048, 1, READ_MAX, &want, err);
-    if (rc == 0 && port == 0)
-        rc = es_err_set(err, ES_EINVAL, "port: missing");
-    rc = rc != 0 ? rc : es_probe_address(p, host, port, &addr, &len, err);
     char *data = es_arena_alloc(&p->arena, READ_MAX);
     if (rc != 0)
         return rc;

@@ -34,6 +34,17 @@ struct range *call_scored_range(struct es_range_core *core, const json_t *params
     return r;
 }
 
+bool call_ledger_work(struct range *r, struct es_reply *reply, struct job *job)
+{
+    struct es_err err = {0};
+    int rc = job != NULL ? job_start(r->core, job, &err) : es_err_nomem(&err);
+    if (rc == 0)
+        range_reader(r);
+    else
+        reply->fail(reply, &err);
+    return rc == 0;
+}
+
 /* ---------------------------------------------------------------- who waits */
 
 struct waiting {
@@ -154,26 +165,18 @@ void es_range_call_ledger_verify(struct es_range_core *core, const json_t *param
                                  struct es_reply *reply)
 {
     struct range *r = call_scored_range(core, params, reply);
-    struct es_err err = {0};
     struct verify *x = r != NULL ? es_calloc(1, sizeof *x) : NULL;
     if (r == NULL)
         return;
-    int rc = x != NULL ? 0 : es_err_nomem(&err);
-    if (rc == 0) {
-        x->range = r;
-        x->reply = reply;
-        x->job = (struct job){.what = "verifying the ledger",
-                              .work = verify_work,
-                              .after = verify_after,
-                              .arg = x};
-        rc = job_start(core, &x->job, &err);
-    }
-    if (rc != 0) {
+    if (x != NULL)
+        *x = (struct verify){.range = r,
+                             .reply = reply,
+                             .job = {.what = "verifying the ledger",
+                                     .work = verify_work,
+                                     .after = verify_after,
+                                     .arg = x}};
+    if (!call_ledger_work(r, reply, x != NULL ? &x->job : NULL))
         es_free(x);
-        reply->fail(reply, &err);
-        return;
-    }
-    range_reader(r);
 }
 
 void es_range_call_shutdown(struct es_range_core *core, const json_t *params,

@@ -283,9 +283,7 @@ const char *vars_value(void *ctx,
                        const char *name); /* for es_scenario_expand, es_judge */
 char *vars_expand(struct range *range, int team, const char *text,
                   struct es_err *err); /* es_free */
-json_t *vars_expand_json(struct range *range, int team, const json_t *value,
-                         struct es_err *err);
-/* What the agent gets for a probe: as vars_expand_json, but in a shell line values become
+/* What the agent gets for a probe: values in place of ${…}; in a shell line they become
  * environment variables and never part of the line. */
 json_t *vars_look(struct range *range, int team, enum es_probe_kind kind,
                   const json_t *look, struct es_err *err);
@@ -307,6 +305,9 @@ struct range *call_range(struct es_range_core *core, const json_t *params,
 /* One whose ledger and fold stand. */
 struct range *call_scored_range(struct es_range_core *core, const json_t *params,
                                 struct es_reply *reply);
+/* Starts work on the range's ledger, which ends with range_reader_done. False: answered;
+ * NULL is for want of memory. */
+bool call_ledger_work(struct range *r, struct es_reply *reply, struct job *job);
 /* A reply that waits in a list, until its client leaves; false: answered, no memory. */
 bool waiting_add(struct es_list *list, struct es_reply *reply, int64_t number);
 struct es_reply *waiting_end(struct es_list *link, int64_t *ret_number);

@@ -95,27 +95,20 @@ void es_range_call_ledger_forget(struct es_range_core *core, const json_t *param
                                  struct es_reply *reply)
 {
     struct range *r = call_scored_range(core, params, reply);
-    struct es_err err = {0};
     struct forget *x = r != NULL ? es_calloc(1, sizeof *x) : NULL;
+    char *who = x != NULL ? es_strdup(call_param(params, "person")) : NULL;
     if (r == NULL)
         return;
-    int rc = x != NULL && (x->who = es_strdup(call_param(params, "person"))) != NULL
-                 ? 0
-                 : es_err_nomem(&err);
-    if (rc == 0) {
-        x->range = r;
-        x->reply = reply;
-        x->job = (struct job){.what = "erasing a name",
-                              .work = forget_work,
-                              .after = forget_after,
-                              .arg = x};
-        rc = job_start(core, &x->job, &err);
-    }
-    if (rc != 0) {
-        es_free(x != NULL ? x->who : NULL);
-        es_free(x);
-        reply->fail(reply, &err);
+    if (who != NULL)
+        *x = (struct forget){.range = r,
+                             .reply = reply,
+                             .who = who,
+                             .job = {.what = "erasing a name",
+                                     .work = forget_work,
+                                     .after = forget_after,
+                                     .arg = x}};
+    if (call_ledger_work(r, reply, who != NULL ? &x->job : NULL))
         return;
-    }
-    range_reader(r);
+    es_free(who);
+    es_free(x);
 }

@@ -277,29 +277,48 @@ void probing_result(struct machine *m, const struct es_result *result)
 
 /* ---------------------------------------------------------------- asking */
 
-static void send_one(struct range *r, const struct probe_slot *slot, struct machine *m,
-                     const struct es_probe *probe, int64_t id, struct es_err *err)
+/* What a probe asks the agent, for a condition or as its cover. */
+static json_t *make_look(struct range *r, int team, const struct es_probe *probe,
+                         struct es_err *err)
+{
+    json_t *look = vars_look(r, team, probe->kind, probe->look, err);
+    if (look != NULL)
+        json_object_set_new(look, "kind", json_string(es_probe_kind_name(probe->kind)));
+    else if (err->code == 0)
+        es_err_nomem(err);
+    return look;
+}
+
+static int64_t send_look(struct range *r, const struct probe_slot *slot,
+                         struct es_err *err)
 {
     const struct es_condition *c = slot_condition(r, slot);
-    json_t *look = vars_look(r, slot->team, probe->kind, probe->look, err);
-    if (look == NULL) {
-        if (err->code == 0)
-            es_err_nomem(err);
-        return;
+    struct es_request request = {
+        .op = ES_OP_PROBE, .deadline_ms = c->timeout_ms, .max_bytes = ES_WIRE_LINE_MAX};
+    request.args = make_look(r, slot->team, &c->probe, err);
+    request.id = machine_probe_id(slot->machine, slot->team, slot->condition);
+    int64_t id = request.id;
+    return request.args != NULL && es_link_send(slot->machine->link, &request, err) == 0
+               ? id
+               : -1;
+}
+
+/* Nobody waits for what they find. */
+static void send_covers(struct range *r, const struct probe_slot *slot)
+{
+    const struct es_condition *c = slot_condition(r, slot);
+    for (size_t i = 0; i < c->cover_count; i++) {
+        struct es_err ignored = {0};
+        json_t *look = make_look(r, slot->team, &c->covers[i], &ignored);
+        if (look != NULL)
+            machine_call(slot->machine, ES_OP_PROBE, look, c->timeout_ms,
+                         ES_WIRE_LINE_MAX, NULL, NULL, &ignored);
     }
-    json_object_set_new(look, "kind", json_string(es_probe_kind_name(probe->kind)));
-    struct es_request request = {.id = id,
-                                 .op = ES_OP_PROBE,
-                                 .args = look,
-                                 .deadline_ms = c->timeout_ms,
-                                 .max_bytes = ES_WIRE_LINE_MAX};
-    es_link_send(m->link, &request, err);
 }
 
 static void ask(struct range *r, struct probe_slot *slot)
 {
     struct machine *m = slot->machine;
-    const struct es_condition *c = slot_condition(r, slot);
     struct es_err err = {0};
     char why[256];
     bool up = m != NULL && m->link != NULL && machine_state(m) == M_READY;
@@ -310,25 +329,15 @@ static void ask(struct range *r, struct probe_slot *slot)
     }
     if (slot->in_flight)
         return; /* the last look is still under way; its deadline ends it */
-    int64_t id = machine_probe_id(m, slot->team, slot->condition);
-    send_one(r, slot, m, &c->probe, id, &err);
-    if (err.code != 0) {
+    int64_t id = send_look(r, slot, &err);
+    if (id < 0) {
         es_str_printf(why, sizeof why, "could not be asked: %.200s", err.msg);
         observe(r, slot, ES_OUTCOME_FAULT, why, NULL, NULL);
         return;
     }
     slot->in_flight = true;
     slot->busy_id = id;
-    for (size_t i = 0; i < c->cover_count; i++) {
-        struct es_err ignored = {0};
-        json_t *look = vars_expand_json(r, slot->team, c->covers[i].look, &ignored);
-        if (look == NULL)
-            continue;
-        json_object_set_new(look, "kind",
-                            json_string(es_probe_kind_name(c->covers[i].kind)));
-        machine_call(m, ES_OP_PROBE, look, c->timeout_ms, ES_WIRE_LINE_MAX, NULL, NULL,
-                     &ignored);
-    }
+    send_covers(r, slot);
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -128,29 +128,21 @@ static void rescore_after(struct job *job)
 /* Between two commits the ledger and the live fold stand at the same event. */
 static void rescore(struct range *r, struct es_reply *reply)
 {
-    struct es_err err = {0};
     struct rescore *x = es_calloc(1, sizeof *x);
-    if (x == NULL) {
-        es_err_nomem(&err);
-        reply->fail(reply, &err);
-        return;
-    }
     range_advance(r);
-    *x = (struct rescore){.range = r,
-                          .reply = reply,
-                          .events = r->folded_pos,
-                          .now_ms = es_score_now(r->score)};
-    es_score_digest(r->score, x->live);
-    x->job = (struct job){.what = "computing the score anew",
-                          .work = rescore_work,
-                          .after = rescore_after,
-                          .arg = x};
-    if (job_start(r->core, &x->job, &err) != 0) {
-        reply->fail(reply, &err);
-        es_free(x);
-        return;
+    if (x != NULL) {
+        *x = (struct rescore){.range = r,
+                              .reply = reply,
+                              .events = r->folded_pos,
+                              .now_ms = es_score_now(r->score),
+                              .job = {.what = "computing the score anew",
+                                      .work = rescore_work,
+                                      .after = rescore_after,
+                                      .arg = x}};
+        es_score_digest(r->score, x->live);
     }
-    range_reader(r);
+    if (!call_ledger_work(r, reply, x != NULL ? &x->job : NULL))
+        es_free(x);
 }
 
 void range_rescore_waiting(struct range *r)

@@ -149,8 +149,8 @@ char *vars_expand(struct range *range, int team, const char *text, struct es_err
     return result;
 }
 
-json_t *vars_expand_json(struct range *range, int team, const json_t *value,
-                         struct es_err *err)
+static json_t *expand_json(struct range *range, int team, const json_t *value,
+                           struct es_err *err)
 {
     if (json_is_string(value)) {
         char *text = vars_expand(range, team, json_string_value(value), err);
@@ -162,8 +162,7 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value,
         json_t *out = json_array();
         for (size_t i = 0; i < json_array_size(value); i++)
             if (json_array_append_new(
-                    out, vars_expand_json(range, team, json_array_get(value, i), err)) !=
-                0)
+                    out, expand_json(range, team, json_array_get(value, i), err)) != 0)
                 goto fail_array;
         return out;
     fail_array:
@@ -174,8 +173,7 @@ json_t *vars_expand_json(struct range *range, int team, const json_t *value,
         json_t *out = json_object(), *item;
         const char *key;
         json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
-            if (json_object_set_new(out, key, vars_expand_json(range, team, item, err)) !=
-                0) {
+            if (json_object_set_new(out, key, expand_json(range, team, item, err)) != 0) {
                 json_decref(out);
                 return NULL;
             }
@@ -256,7 +254,7 @@ json_t *vars_look(struct range *range, int team, enum es_probe_kind kind,
         json_object_del(rest, "run");
     if (match != NULL)
         json_object_del(rest, "match");
-    json_t *out = vars_expand_json(range, team, rest, err);
+    json_t *out = expand_json(range, team, rest, err);
     json_decref(rest);
     bool good = out != NULL;
     if (good && match != NULL)

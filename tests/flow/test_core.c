@@ -9,6 +9,7 @@
 #include "../support/core_account.h"
 #include "../support/sqlite_faults.h"
 #include "enshu/common/str.h"
+#include "enshu/score.h"
 
 static const char scenario[] =
     "enshu: 1\n"
@@ -560,6 +561,54 @@ START_TEST(agents_of_forks_are_followed_into_their_epoch)
 }
 END_TEST
 
+static const char covered[] =
+    "enshu: 1\n"
+    "name: covered\n"
+    "title: {en: Decoys}\n"
+    "languages: {default: en, complete: [en]}\n"
+    "networks: {lab: {cidr: 10.30.0.0/24}}\n"
+    "random: {flag: {hex: 8}}\n"
+    "nodes: {web: {image: fake, memory: 64 MiB, networks: {lab: 10.30.0.10}}}\n"
+    "conditions:\n"
+    "  gone: {node: web, file: {path: /srv/shell, exists: false}, every: 1s,"
+    " cover: [/srv/page, '/srv/${random.flag}']}\n"
+    "objectives: {cut: {title: {en: Cut}, when: gone, points: 10}}\n";
+
+static int looked[3];
+
+static void on_probe(struct core_agent *agent, const json_t *args)
+{
+    const char *path = json_string_value(json_object_get(args, "path"));
+    (void)agent;
+    ck_assert_ptr_nonnull(path);
+    ck_assert_str_eq(json_string_value(json_object_get(args, "kind")), "file");
+    ck_assert_ptr_null(strstr(path, "${"));
+    ck_assert_ptr_null(json_object_get(args, "exists")); /* what is right stays here */
+    looked[es_str_eq(path, "/srv/shell") ? 0 : es_str_eq(path, "/srv/page") ? 1 : 2]++;
+}
+
+/* The agent is asked the same of every path; only one of them is judged. */
+START_TEST(covers_are_looked_at_as_well)
+{
+    cw_open(&w, covered, 1);
+    w.on_probe = on_probe;
+    cw_agents(&w, true);
+    cw_start(&w);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    cw_call(&w, "start", NULL);
+    while (looked[0] < 3)
+        cw_step(&w);
+    ck_assert_int_ge(looked[1], 2);
+    ck_assert_int_ge(looked[2], 2);
+    cw_call(&w, "pause", NULL);
+    json_t *events = cw_events(&w);
+    ck_assert_uint_ge(cw_count(events, "observed", ES_OUTCOME_FAIL), 1);
+    ck_assert_uint_eq(cw_count(events, "observed", ES_OUTCOME_PASS), 0);
+    json_decref(events);
+    finish();
+}
+END_TEST
+
 Suite *core_suite(void);
 Suite *core_suite(void)
 {
@@ -573,6 +622,7 @@ Suite *core_suite(void)
     tcase_add_test(tc, a_command_that_cannot_be_kept_is_refused);
     tcase_add_test(tc, a_result_for_another_machines_probe_is_ignored);
     tcase_add_test(tc, values_in_expressions_stand_for_themselves);
+    tcase_add_test(tc, covers_are_looked_at_as_well);
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
     tcase_add_test(tc, agents_of_forks_are_followed_into_their_epoch);
     suite_add_tcase(suite, tc);

@@ -129,6 +129,8 @@ static json_t *on_request(void *ctx, struct simagent *sim,
         simagent_restart(sim);
     if (request->op != ES_OP_PROBE)
         return json_pack("{s:b}", "sim", 1);
+    if (agent->world->on_probe != NULL)
+        agent->world->on_probe(agent, request->args);
     agent->probe_id = request->id;
     agent->probes++;
     for (int i = 0; i <= agent->extra; i++) {

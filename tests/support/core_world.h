@@ -35,6 +35,7 @@ struct core_world {
     struct es_plan *plan;
     struct core_agent *agents; /* by machine of the plan; the mould's have no sim */
     bool forks;                /* the agents begin an epoch when they are personalised */
+    void (*on_probe)(struct core_agent *agent, const json_t *args);
     /* of core_account.h */
     struct core_account *account;
     void (*account_end)(struct core_world *w);
