@@ -158,10 +158,10 @@ static void end_waiting(struct capacity *c)
         struct machine *m =
             ES_CONTAINER(core->boot_queue.next, struct machine, boot_link);
         struct es_err err = {0};
+        char text[200];
+        say_wait(c, m, text, sizeof text);
         es_err_set(&err, ES_ECAPACITY,
-                   "%s; use fewer teams or smaller machines, or add "
-                   "swap",
-                   m->detail);
+                   "%s; use fewer teams or smaller machines, or add swap", text);
         es_list_remove(&m->boot_link);
         machine_fail(m, "wait for its turn", &err);
     }
