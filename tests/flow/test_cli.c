@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -593,6 +594,39 @@ START_TEST(validate_prints_every_problem_where_it_stands)
 }
 END_TEST
 
+/* With figures of another time it was up; without, by estimate. */
+START_TEST(plan_counts_forks_too)
+{
+    char words[5000];
+    snprintf(words, sizeof words, "plan %s --teams 3 --mode fork --state %s", hello(),
+             world.dir);
+    ck_assert_int_eq(cli_run(words), 0);
+    has(world.out, "if booted");
+    has(world.out, "0 machines measured, 6 estimated");
+    const char *const folders[] = {"moulds", "moulds/a", "moulds/b", "moulds/c"};
+    for (size_t i = 0; i < ES_COUNT(folders); i++) {
+        snprintf(words, sizeof words, "%s/%s", world.dir, folders[i]);
+        ck_assert_int_eq(mkdir(words, 0755), 0);
+    }
+    put_file("moulds/a/usage.json", "{\"scenario\": \"hello\", \"measured_s\": 9, "
+                                    "\"nodes\": {\"box\": 41943040}}");
+    put_file("moulds/b/usage.json", "{\"scenario\": \"hello\", \"measured_s\": 5, "
+                                    "\"nodes\": {\"box\": 1, \"prober-lab\": 1}}");
+    put_file("moulds/c/usage.json", "{\"scenario\": \"other\", \"measured_s\": 99}");
+    snprintf(words, sizeof words, "plan %s --teams 3 --mode fork --state %s --json",
+             hello(), world.dir);
+    ck_assert_int_eq(cli_run(words), 0);
+    json_t *plan = json_loads(world.out, 0, NULL);
+    const json_t *forked = json_object_get(plan, "forked");
+    ck_assert_int_eq(json_integer_value(json_object_get(forked, "measured")), 3);
+    ck_assert_int_eq(json_integer_value(json_object_get(forked, "estimated")), 3);
+    /* boxes 40 x 1.25 + 8, probers 64 + 128 / 4 */
+    ck_assert_int_eq(json_integer_value(json_object_get(forked, "memory_bytes")),
+                     3 * (58LL << 20) + 3 * (96LL << 20));
+    json_decref(plan);
+}
+END_TEST
+
 START_TEST(plan_shows_and_refuses_what_cannot_fit)
 {
     char words[5000];
@@ -763,6 +797,7 @@ Suite *cli_suite(void)
     tcase_add_test(tc, a_core_that_dies_is_told);
     tcase_add_test(tc, validate_prints_every_problem_where_it_stands);
     tcase_add_test(tc, plan_shows_and_refuses_what_cannot_fit);
+    tcase_add_test(tc, plan_counts_forks_too);
     tcase_add_test(tc, up_checks_the_scenario_before_it_asks_the_core);
     tcase_add_test(tc, schema_and_reference_need_no_core);
     tcase_add_test(tc, completion_follows_the_tables);
