@@ -26,7 +26,8 @@
 #include "hand.h"
 #include "lab.h"
 
-#define RUNS_MAX 100
+#define RUNS_MAX  100
+#define UP_BEFORE "before: scenario, plan, networks"
 
 static struct {
     const char *parts, *image, *parallel;
@@ -162,7 +163,7 @@ static void say(const char *what, double value, const char *unit)
 /* ------------------------------------------------------------------ steps */
 
 /* Where the time goes; by hand only what has the same name. */
-static json_t *steps(size_t count, bool with_hand)
+static json_t *steps(size_t count, bool with_hand, const char *before_what)
 {
     static double (*const by_hand[LAB_STEPS])(size_t) = {
         [LAB_STEP_START] = hand_start_of,
@@ -174,8 +175,7 @@ static json_t *steps(size_t count, bool with_hand)
     double queue = lab_median_spent(runs, count, LAB_QUEUED, LAB_STARTING);
     fprintf(stderr, "      %-44s %10s%s\n", "step by step, of a machine", "enshu",
             with_hand ? "     by hand" : "");
-    fprintf(stderr, "      %-44s %10.1f ms\n", "before: scenario, plan, networks",
-            before);
+    fprintf(stderr, "      %-44s %10.1f ms\n", before_what, before);
     fprintf(stderr, "      %-44s %10.1f ms\n", "its turn", queue);
     json_object_set_new(json, "before_ms", json_real(before));
     json_object_set_new(json, "queue_ms", json_real(queue));
@@ -216,7 +216,7 @@ static json_t *report_floor(int64_t machines, size_t count)
         over(count, hand_median_of), "by_hand_last_ms", over(count, hand_last_of),
         "enshu_ms", over(count, machine_of), "enshu_last_ms", over(count, agent_of),
         "ratio", over(count, machine_ratio_of), "ratio_last", over(count, last_ratio_of),
-        "ratio_turn", over(count, turn_ratio_of), "steps", steps(count, true));
+        "ratio_turn", over(count, turn_ratio_of), "steps", steps(count, true, UP_BEFORE));
 }
 
 static json_t *measure_floor(void)
@@ -297,7 +297,8 @@ static json_t *measure_resets(const char *where)
     json_t *json =
         json_pack("{s:I, s:i, s:f, s:f, s:o}", "machines", (json_int_t)options.nodes,
                   "runs", (int)count, "personalised_ms", over(count, personalised_of),
-                  "ready_ms", over(count, took_of), "steps", steps(count, false));
+                  "ready_ms", over(count, took_of), "steps",
+                  steps(count, false, "before: the old machine's end"));
     forget_runs(count);
     return json;
 }
@@ -353,7 +354,7 @@ static json_t *report_crowd(size_t count)
     return json_pack("{s:f, s:i, s:f, s:f, s:f, s:o, s:o}", "machines", machines, "runs",
                      (int)count, "personalised_ms", ms, "ready_ms", over(count, ready_of),
                      "per_s", machines / ms * 1e3, "cpu_s", cpu, "steps",
-                     steps(count, false));
+                     steps(count, false, UP_BEFORE));
 }
 
 static json_t *measure_crowd(void)
