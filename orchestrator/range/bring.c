@@ -9,6 +9,8 @@
 #include "capacity.h"
 #include "fanout.h"
 #include "inner.h"
+#include "moulds.h"
+#include "programme.h"
 
 struct bring {
     struct range *range;
@@ -321,7 +323,8 @@ static void images_work(struct job *job)
                                      .on_line = on_image_line,
                                      .ctx = job,
                                      .cancel = &b->cancel};
-    job->status = files_bundle(r->scenario, r->store, &job->err);
+    if (job->status == 0)
+        job->status = files_bundle(r->scenario, r->store, &job->err);
     for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
         const struct es_node *node = &r->scenario->nodes[n];
         job->status = es_image_get(&config, node->recipe, node->packages, false,

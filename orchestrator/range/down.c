@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
+#include "programme.h"
 
 struct leave {
     struct es_range_core *core;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "capacity.h"
+#include "moulds.h"
 
 #define LOOKS_MIN     150 /* five minutes */
 #define MOULDS_LOOKED 4096

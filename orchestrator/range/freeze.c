@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 #define STOP_LIMIT_MS 120000
 

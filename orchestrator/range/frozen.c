@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 #define FROZEN_VERSION 2
 

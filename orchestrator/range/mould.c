@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 #define MOULD_VERSION "1"
 #define OFF_LIMIT_MS  120000

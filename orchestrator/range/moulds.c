@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 #define MOULDS_MAX 4096
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 bool moulds_is_key(const char *name)
 {

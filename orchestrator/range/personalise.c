@@ -10,6 +10,7 @@
 
 #include "hostkey.h"
 #include "inner.h"
+#include "programme.h"
 
 #define PERSONALISE_LIMIT_MS 60000
 #define QUIET_LIMIT_MS       120000

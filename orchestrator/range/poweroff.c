@@ -1,6 +1,7 @@
 /* Machines whose disks are kept are switched off, not destroyed: what their guests had not
  * yet written is on the disk then. */
 #include "inner.h"
+#include "programme.h"
 
 #define OFF_LIMIT_MS 60000
 

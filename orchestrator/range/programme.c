@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "programme.h"
 
 /* Ranges of our own, which leave nothing behind. */
 static bool is_passing(const struct range *r)

@@ -11,6 +11,7 @@
 #include "capacity.h"
 #include "domains.h"
 #include "inner.h"
+#include "programme.h"
 
 static const char *const folders[] = {"", "/disks", "/log"};
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "inner.h"
+#include "programme.h"
 
 struct reset {
     struct es_reply *reply; /* NULL: a rehearsal's */

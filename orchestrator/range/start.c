@@ -5,6 +5,8 @@
 
 #include "capacity.h"
 #include "inner.h"
+#include "moulds.h"
+#include "programme.h"
 
 static void queue(struct machine *m)
 {

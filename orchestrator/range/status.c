@@ -4,6 +4,7 @@
 
 #include "capacity.h"
 #include "inner.h"
+#include "programme.h"
 
 #define NEWS_MAX 500
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "moulds.h"
 
 #define SPARSE_BLOCK 65536
 
