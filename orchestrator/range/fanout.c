@@ -3,7 +3,13 @@
 
 #include <string.h>
 
-#define STATES (M_STOPPING + 1)
+/* How many states there are. */
+enum {
+    STATES = 0
+#define X(name, word, allowed) +1
+    MACHINE_STATE_MAP(X)
+#undef X
+};
 
 static size_t count(const struct fanout *fanout, const struct range *r,
                     size_t by_state[STATES])

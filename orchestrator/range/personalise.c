@@ -11,6 +11,7 @@
 #include "hostkey.h"
 #include "inner.h"
 #include "programme.h"
+#include "vars.h"
 
 #define PERSONALISE_LIMIT_MS 60000
 #define QUIET_LIMIT_MS       120000

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inner.h"
+#include "vars.h"
 
 #define EVERY_FLOOR_REAL_MS 1000
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "vars.h"
 
 #define ASSET_BYTES_MAX (16U << 20)
 #define FILES_MAX       2000

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "inner.h"
+#include "vars.h"
 
 void vars_derive(const struct range *range, const char *purpose, int team,
                  unsigned char *dst, size_t len)
