@@ -72,6 +72,8 @@ static const struct remedy {
     {"Permission denied",
      "give QEMU's user the right to read it and to enter every folder "
      "on its path"},
+    {"Failed to connect socket",
+     "no libvirtd listens there: start it, or leave --uri away for the embedded one"},
     {"No such file or directory", "look whether the file is there; build the image again "
                                   "if not"},
     {"already exists with uuid", "an object of this name belongs to someone else: remove "

@@ -76,6 +76,15 @@ static bool release(struct bring *b)
     return range_release(r) || left;
 }
 
+static void tell_aborted(struct range *r)
+{
+    void (*then)(struct range *, void *) = r->on_aborted;
+    r->aborting = false;
+    r->on_aborted = NULL;
+    if (then != NULL)
+        then(r, r->aborted_arg);
+}
+
 void bring_cancel(struct range *r)
 {
     struct bring *b = r->bring;
@@ -93,17 +102,50 @@ void bring_cancel(struct range *r)
     b->request.progress = NULL;
     if (b->held == 0)
         free_bring(b);
+    tell_aborted(r);
 }
 
 static void finish(struct bring *b, int status, const struct es_err *err)
 {
     struct range *r = b->range;
+    struct es_err given_up = {0};
+    if (r->aborting && status == 0) {
+        status = es_err_set(&given_up, ES_ECANCELED, "range %s is taken down", r->name);
+        err = &given_up;
+    }
     r->bring = NULL;
     r->phase = status == 0 ? R_UP : R_FAILED;
     range_changed(r);
     ES_ASSERT(b->held == 0);
     b->request.done(r, status, err, b->request.arg);
     free_bring(b);
+    tell_aborted(r);
+}
+
+/* Asked between its parts; then `b` is gone. */
+static bool is_given_up(struct bring *b)
+{
+    bool given_up = b->range->aborting;
+    if (given_up)
+        finish(b, 0, NULL);
+    return given_up;
+}
+
+void bring_abort(struct range *r, void (*then)(struct range *r, void *arg), void *arg)
+{
+    struct es_err err = {0};
+    ES_ASSERT(r->bring != NULL && r->on_aborted == NULL);
+    r->aborting = true;
+    r->on_aborted = then;
+    r->aborted_arg = arg;
+    atomic_store(&r->bring->cancel, true);
+    es_err_set(&err, ES_ECANCELED, "its range is taken down");
+    for (size_t i = 0; i < r->machine_count && r->bring != NULL; i++)
+        machine_abort(&r->machines[i], &err);
+    if (r->awaits_freeze && r->bring != NULL) {
+        r->awaits_freeze = false;
+        finish(r->bring, 0, NULL);
+    }
 }
 
 static void on_settled(struct machine *m, bool ok, const struct es_err *err)
@@ -221,6 +263,8 @@ static void begin_freeze(struct bring *b)
     struct range *r = b->range;
     char why[200], user[ES_NAME_MAX + 1];
     struct es_err err = {0};
+    if (is_given_up(b))
+        return;
     if (r->no_fork[0] != '\0' || frozen_stands(r, why, sizeof why)) {
         begin_teams(b);
         return;
@@ -255,6 +299,8 @@ void bring_freeze_ended(struct es_range_core *core)
 static void begin_teams(struct bring *b)
 {
     struct es_err err = {0};
+    if (is_given_up(b))
+        return;
     if (b->request.moulds_only) {
         finish(b, 0, NULL);
         return;
@@ -295,7 +341,7 @@ static void on_ground(struct range *r, int status, const struct es_err *err, voi
 {
     struct bring *b = arg;
     (void)r;
-    if (release(b))
+    if (release(b) || is_given_up(b))
         return;
     if (status != 0)
         finish(b, status, err);
@@ -357,7 +403,7 @@ static void images_after(struct job *job)
     struct range *r = b->range;
     int status = job->status;
     struct es_err err = job->err;
-    if (release(b))
+    if (release(b) || is_given_up(b))
         return;
     if (status != 0) {
         finish(b, status, &err);
@@ -396,7 +442,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
     struct range *r = b->range;
     struct es_err err = {0};
     char text[256];
-    if (release(b))
+    if (release(b) || is_given_up(b))
         return;
     if (status != 0) {
         finish(b, status, info_err);

@@ -188,6 +188,7 @@ struct down {
     struct es_range_core *core;
     struct es_reply *reply;
     char name[ES_NAME_MAX + 1];
+    bool with_disks;
     struct job job;
 };
 
@@ -420,6 +421,12 @@ static void down_lost(struct es_range_core *core, const char *name,
     gc_next(gc);
 }
 
+static void on_given_up(struct range *r, void *arg)
+{
+    struct down *down = arg;
+    range_down(r, down->with_disks, on_down, down);
+}
+
 void es_range_call_down(struct es_range_core *core, const json_t *params,
                         struct es_reply *reply)
 {
@@ -439,9 +446,12 @@ void es_range_call_down(struct es_range_core *core, const json_t *params,
     }
     down->core = core;
     down->reply = reply;
+    down->with_disks = with_disks;
     es_str_printf(down->name, sizeof down->name, "%s", name);
     if (only_disks)
         purge(down);
+    else if (r->bring != NULL && r->on_aborted == NULL)
+        bring_abort(r, on_given_up, down);
     else
         range_down(r, with_disks, on_down, down);
 }

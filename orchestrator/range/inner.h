@@ -213,6 +213,7 @@ void machine_adopt(struct machine *m,
 void machine_set(struct machine *m, enum machine_state state, const char *detail);
 void machine_settle(struct machine *m, bool ok, const struct es_err *err);
 void machine_fail(struct machine *m, const char *step, const struct es_err *err);
+void machine_abort(struct machine *m, const struct es_err *err); /* on its way up */
 void machine_rebooted(struct machine *m);
 void machine_lost(struct machine *m,
                   const char *cause); /* not there any more, by a fault of ours */
@@ -369,6 +370,9 @@ struct range {
     json_t *news; /* changes since the last snapshot, capped */
 
     struct bring *bring;
+    bool aborting; /* it is given up */
+    void (*on_aborted)(struct range *r, void *arg);
+    void *aborted_arg;
     struct park *park;
     struct rehearsal *rehearsal;
     bool taking_down, rehearsal_busy, sign_wanted;
@@ -435,7 +439,9 @@ struct bring_request {
 /* Loads, plans and brings up; calls done once (range NULL when it never came to be). */
 void bring_up(struct es_range_core *core, const struct bring_request *request);
 void bring_machine_progress(struct machine *m);
-void bring_cancel(struct range *r);                  /* the range ends */
+void bring_cancel(struct range *r); /* the range ends */
+/* Gives up bringing the range up: `then` is called when what was begun is over. */
+void bring_abort(struct range *r, void (*then)(struct range *r, void *arg), void *arg);
 void bring_freeze_ended(struct es_range_core *core); /* who waited for it goes on */
 
 /* ---- load.c: finds the range of the request, or makes it from a copy of its scenario.

@@ -269,6 +269,9 @@ static void on_commit(void *ctx, int status, const struct es_err *commit_err)
     range_rescore_waiting(r);
     range_flush(r);
     range_advance(r);
+    if (r->clock.state ==
+        ES_CLOCK_STOPPED) /* a correction, a reset: the head has moved */
+        r->sign_wanted = true;
     range_sign_if_stopped(r);
     range_changed(r);
     if (r->phase == R_LEAVING)

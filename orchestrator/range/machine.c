@@ -169,14 +169,32 @@ void machine_fail(struct machine *m, const char *step, const struct es_err *caus
     machine_close_link(m);
     m->tries++;
     machine_set(m, M_FAILED, text);
-    bool again = m->tries < MACHINE_TRIES_MAX && err.code != ES_ECAPACITY &&
-                 err.code != ES_ESTATE && (step_down(m, &err) || err.code != ES_EGUEST) &&
+    bool again = m->tries < MACHINE_TRIES_MAX && !m->range->aborting &&
+                 err.code != ES_ECAPACITY && err.code != ES_ESTATE &&
+                 (step_down(m, &err) || err.code != ES_EGUEST) &&
                  (m->range->phase == R_BRINGING || m->on_settled != NULL);
     if (again)
         machine_timer(m, 1000U << m->tries, on_retry);
     else {
         range_machine_event(m, ES_MEV_FAULT, text);
         machine_settle(m, false, &err);
+    }
+}
+
+/* What waits for the hypervisor fails when that has answered. */
+void machine_abort(struct machine *m, const struct es_err *err)
+{
+    enum machine_state state = machine_state(m);
+    if (state == M_READY && m->freezing)
+        machine_close_link(m); /* answers what it was asked */
+    if (m->on_settled == NULL)
+        return;
+    if (state == M_QUEUED || state == M_BOOTING || state == M_PERSONALISING ||
+        state == M_SETUP || state == M_CHECKING)
+        machine_fail(m, machine_states[state].name, err);
+    else if (state == M_FAILED) {
+        m->on_timer = NULL;
+        machine_settle(m, false, err);
     }
 }
 

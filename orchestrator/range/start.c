@@ -8,8 +8,20 @@
 #include "moulds.h"
 #include "programme.h"
 
+static bool is_aborted(struct machine *m)
+{
+    struct es_err err = {0};
+    if (!m->range->aborting)
+        return false;
+    es_err_set(&err, ES_ECANCELED, "its range is taken down");
+    machine_fail(m, "start", &err);
+    return true;
+}
+
 static void queue(struct machine *m)
 {
+    if (is_aborted(m))
+        return;
     machine_set(m, M_QUEUED, "waiting for its turn");
     es_list_push(&m->range->core->boot_queue, &m->boot_link);
     core_try_boots(m->range->core);
@@ -119,6 +131,8 @@ const char *machine_why_booted(const struct machine *m)
 
 static void started(struct machine *m)
 {
+    if (is_aborted(m))
+        return;
     struct es_err err = {0};
     char how[8 + sizeof m->no_fork];
     const char *why = machine_why_booted(m);

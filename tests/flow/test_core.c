@@ -609,6 +609,37 @@ START_TEST(covers_are_looked_at_as_well)
 }
 END_TEST
 
+static bool any_boots(const json_t *range, void *ctx)
+{
+    size_t i;
+    const json_t *machine;
+    (void)ctx;
+    json_array_foreach (json_object_get(range, "machines"), i, machine)
+        if (strcmp(json_string_value(json_object_get(machine, "state")), "booting") == 0)
+            return true;
+    return false;
+}
+
+/* No agent answers: without `down` it would be waited for, for minutes. */
+START_TEST(what_comes_up_is_taken_down)
+{
+    cw_open(&w, scenario, 2);
+    cw_start(&w);
+    cw_aside(&w, "up", json_pack("{s:s, s:i}", "file", w.file, "teams", 2));
+    while (cw_try(&w, "status", NULL) == ES_ENOENT) /* its scenario is being copied */
+        cw_pause(&w, 20);
+    cw_until(&w, any_boots, NULL);
+    cw_call(&w, "down", NULL);
+    while (!w.aside_answered)
+        cw_step(&w);
+    ck_assert_int_eq(cw_try(&w, "status", NULL), ES_ENOENT);
+    cw_agents(&w, true);
+    ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    cw_end(&w);
+    cw_close(&w);
+}
+END_TEST
+
 Suite *core_suite(void);
 Suite *core_suite(void)
 {
@@ -625,6 +656,7 @@ Suite *core_suite(void)
     tcase_add_test(tc, covers_are_looked_at_as_well);
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
     tcase_add_test(tc, agents_of_forks_are_followed_into_their_epoch);
+    tcase_add_test(tc, what_comes_up_is_taken_down);
     suite_add_tcase(suite, tc);
     return suite;
 }
