@@ -159,10 +159,11 @@ bool es_score_seen(const struct es_score *score, uint32_t instance, uint64_t epo
 /* What an observation of a probe would bring, taken now: news; nothing but its own age;
  * or not even that at once: such ones may be told together, as one STEADY event with the
  * number and times of all, no more than ES_SCORE_STEADY_MS (real time) after the first of
- * them (at since_ms; ex_ms for the first) and before any event of the team that brings
- * news. Every outcome is then what it had been with an event for each, at the same moment.
- * Looks that are rare or late are told at once, as is what `for:` or a controlled
- * condition waits for. */
+ * them (at since_ms; ex_ms for the first), and before an observation of the condition, or
+ * of one that it controls, which brings news, before an event of a machine of the team and
+ * before one of the clock. Every outcome is then what it had been with an event for each,
+ * at the same moment. Looks that are rare or late are told at once, as is what `for:` or a
+ * controlled condition waits for. */
 enum es_score_news { ES_NEWS_SOME, ES_NEWS_AGE, ES_NEWS_NONE };
 #define ES_SCORE_STEADY_MS 10000
 enum es_score_news es_score_news(const struct es_score *score, int team, int condition,

@@ -92,6 +92,22 @@ static bool counts(const struct es_event *event)
            event->type == ES_EV_POINTS || event->type == ES_EV_OVERRIDE;
 }
 
+/* The runs of looks that the fold must have before the event. */
+static int close_before(struct range *r, const struct es_event *event)
+{
+    switch (event->type) {
+    case ES_EV_OBSERVED:
+        return steady_close_condition(r, event->team, event->subject);
+    case ES_EV_MACHINE:
+        return steady_close(r, event->team > 0 ? event->team : 0);
+    case ES_EV_CLOCK:
+    case ES_EV_VOID:
+        return steady_close(r, 0);
+    default:
+        return 0;
+    }
+}
+
 int range_event(struct range *r, const struct es_event *event, char *text,
                 struct machine *m,
                 void (*committed)(void *arg, int status, const struct es_err *err,
@@ -104,8 +120,7 @@ int range_event(struct range *r, const struct es_event *event, char *text,
     /* One event the store would refuse is no reason to lose its batch. */
     int rc = r->store == NULL                                   ? ES_EIO
              : text != NULL && strlen(text) > ES_STORE_TEXT_MAX ? ES_ELIMIT
-             : counts(event)                                    ? steady_close(r, team)
-                                                                : 0;
+                                                                : close_before(r, event);
     p.event.ex_ms = range_stamp(r);
     /* A start is at 0 although the clock may show 1 by this line. */
     if (event->type == ES_EV_CLOCK)

@@ -126,7 +126,9 @@ struct probe_slot *probing_slot(struct range *r, int team, int condition); /* or
 /* 1: it brings no news, and was taken; 0: it is an event; a status: no memory. */
 int steady_take(struct range *r, struct probe_slot *slot, const struct es_event *event,
                 struct machine *m);
-/* Queues the events of a team's runs, of all with 0. On failure some stay. */
+/* Queues the events of runs: of a condition and of its control; of a team, of all with 0.
+ * On failure some stay. */
+int steady_close_condition(struct range *r, int team, int condition);
 int steady_close(struct range *r, int team);
 void steady_tick(struct range *r);
 int64_t steady_due(const struct range *r); /* exercise time */

@@ -1,9 +1,10 @@
 /* Steady observations. A look that tells nothing new (es_score_news) becomes no event of
  * the ledger: it is durable at once, as a look beside the chain, and acknowledged; a run of
- * them becomes one STEADY event. Runs end before any other event of their team is queued,
- * so that the fold takes everything in order, and at the latest after ES_SCORE_STEADY_MS.
+ * them becomes one STEADY event: before what brings news of its condition is queued, or of
+ * one it controls, of a machine of the team, of the clock; at the latest after
+ * ES_SCORE_STEADY_MS.
  *
- *   look --same again--> run --10 s, or another event of the team--> STEADY
+ *   look --same again--> run --10 s, or news--> STEADY
  *
  * After a restart the runs are made again from the looks that no event of the chain covers.
  * What the core itself saw (no agent told it) has no look: nobody waits for it. */
@@ -59,7 +60,6 @@ static bool is_folded(const struct range *r, int team)
            r->changed_at[0] <= r->folded_count;
 }
 
-/* Without a run's end: its looks and this one do not meet in the fold. */
 static int take(struct range *r, struct probe_slot *slot, struct es_event *look,
                 enum es_score_news news, struct machine *m)
 {
@@ -120,6 +120,18 @@ static int close_run(struct range *r, struct probe_slot *slot)
     ES_ASSERT(r->run_count > 0);
     r->run_count--;
     return 0;
+}
+
+int steady_close_condition(struct range *r, int team, int condition)
+{
+    int control = r->scenario->conditions[condition].control;
+    struct probe_slot *slots[] = {probing_slot(r, team, condition),
+                                  probing_slot(r, team, control)};
+    int rc = 0;
+    for (size_t i = 0; i < ES_COUNT(slots) && rc == 0; i++)
+        if (slots[i] != NULL)
+            rc = close_run(r, slots[i]);
+    return rc;
 }
 
 int steady_close(struct range *r, int team)

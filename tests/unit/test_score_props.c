@@ -508,33 +508,43 @@ static void apply(struct es_score *score, struct es_event event, int64_t *count)
     ck_assert_msg(status == 0, "%s", err.msg);
 }
 
+static void close_run(struct pair *pair, int team, int cond, int64_t ex_ms)
+{
+    struct look_run *run = &pair->runs[team][cond];
+    char text[160];
+    if (run->count == 0)
+        return;
+    snprintf(text, sizeof text, "{\"first_ms\": %ld, \"gap_ms\": %ld}",
+             (long)run->since_ms, (long)run->gap_ms);
+    apply(pair->together,
+          (struct es_event){.ex_ms = ex_ms,
+                            .type = ES_EV_STEADY,
+                            .team = team,
+                            .subject = cond,
+                            .a = run->outcome,
+                            .b = run->last_ms,
+                            .text = text},
+          &pair->events_together);
+    run->count = 0;
+}
+
 static void close_runs(struct pair *pair, int only, int64_t ex_ms)
 {
     for (int team = 1; team <= TEAMS; team++)
-        for (int cond = 0; cond < LOOKS && (only == team || only < 0); cond++) {
-            struct look_run *run = &pair->runs[team][cond];
-            char text[160];
-            if (run->count == 0)
-                continue;
-            snprintf(text, sizeof text, "{\"first_ms\": %ld, \"gap_ms\": %ld}",
-                     (long)run->since_ms, (long)run->gap_ms);
-            apply(pair->together,
-                  (struct es_event){.ex_ms = ex_ms,
-                                    .type = ES_EV_STEADY,
-                                    .team = team,
-                                    .subject = cond,
-                                    .a = run->outcome,
-                                    .b = run->last_ms,
-                                    .text = text},
-                  &pair->events_together);
-            run->count = 0;
-        }
+        for (int cond = 0; cond < LOOKS && (only == team || only < 0); cond++)
+            close_run(pair, team, cond, ex_ms);
 }
 
 static void pair_tell(struct pair *pair, const struct es_event *event)
 {
     apply(pair->each, *event, &pair->events_each);
-    close_runs(pair, event->team > 0 ? event->team : -1, event->ex_ms);
+    if (event->type == ES_EV_OBSERVED) {
+        int control = pair->world.conds[event->subject].control;
+        close_run(pair, event->team, event->subject, event->ex_ms);
+        if (control >= 0 && control < LOOKS)
+            close_run(pair, event->team, control, event->ex_ms);
+    } else if (event->type != ES_EV_OVERRIDE)
+        close_runs(pair, event->team > 0 ? event->team : -1, event->ex_ms);
     apply(pair->together, *event, &pair->events_together);
 }
 
