@@ -10,9 +10,9 @@
 #include "enshu/common/err.h"
 #include "enshu/common/str.h"
 
-static const char *const names[] = {"host",   "scenario", "score", "store",
-                                    "agent",  "link",     "hyp",   "core",
-                                    "fanout", "boot",     "fork",  "density"};
+static const char *const names[] = {"host", "scenario", "score",  "store",  "agent",
+                                    "link", "hyp",      "core",   "fanout", "boot",
+                                    "fork", "park",     "density"};
 
 enum order { MOST, LEAST, SHOWN }; /* the goal is at most, at least, none */
 
@@ -76,6 +76,12 @@ static const struct goal {
     {"  in the crowd", "fork", "crowd.reset.ready_ms", 1e-3, SHOWN, 0, "s"},
     {"forks that left their mould as it was", "fork", "safety.forks", 1, SHOWN, 0, ""},
     {"  it is as it was", "fork", "safety.unchanged", 1, LEAST, 1, ""},
+    {"machines parked and unparked", "park", "range.machines", 1, SHOWN, 0, ""},
+    {"  parked: saved, flushed", "park", "range.park_ms", 1e-3, SHOWN, 0, "s"},
+    {"  copying so many bytes", "park", "range.copy_ms", 1e-3, SHOWN, 0, "s"},
+    {"  unparked, all agents answer", "park", "range.unpark_ms", 1e-3, SHOWN, 0, "s"},
+    {"  a machine's private memory then", "park", "range.private_mib", 1, SHOWN, 0,
+     "MiB"},
     {"a fork's private memory after a while", "density", "teams.then.private_mib", 1,
      MOST, 90, "MiB"},
     {"  its guest's", "density", "teams.then.guest_mib", 1, SHOWN, 0, "MiB"},

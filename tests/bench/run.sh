@@ -4,18 +4,19 @@
 # measured. A missed goal is shown as missed, and nothing fails because of it.
 #
 #   tests/bench/run.sh BIN OUT [NAME...]     NAME: scenario score store agent link hyp core
-#                                            fanout boot fork density
+#                                            fanout boot fork park density
 #
 # BENCH_RUNS=3 runs of each boot, BENCH_BOOT="tiny debian-12" images to boot (empty: none),
 # BENCH_SECONDS=10 of each load, BENCH_AGENTS=1000, BENCH_MACHINES=10000, BENCH_EVENTS=1000000;
 # BENCH_FANOUT=300 machines at a time, BENCH_DENSITY the words of bench_density.c (empty: none);
+# BENCH_FORK, BENCH_PARK words of theirs;
 # BENCH_IMAGES and BENCH_ACCEL as lab.h says.
 set -eu
 bin=$(realpath "$1") out=$2
 shift 2
 top=$(cd "$(dirname "$0")/../.." && pwd)
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(scenario score store agent link hyp core fanout boot fork density)
+[ ${#names[@]} -gt 0 ] || names=(scenario score store agent link hyp core fanout boot fork park density)
 export ENSHU_BIN=$bin ENSHU_TOP=$top
 mkdir -p "$out"
 density=${BENCH_DENSITY-teams=20 nodes=3 minutes=10 fill=20480}
@@ -32,6 +33,7 @@ words_of() {
     density) echo "$density" ;;
     boot) echo "${BENCH_RUNS:-3} ${boots[*]}" ;;
     fork) echo "${BENCH_FORK:-}" ;;
+    park) echo "${BENCH_PARK:-}" ;;
     esac
 }
 
