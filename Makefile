@@ -33,7 +33,8 @@ CFLAGS_cov := -O0 -g --coverage
 CFLAGS := -std=c11 -fPIC $(WARN) $(CFLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS := $(filter -fsanitize% --coverage,$(CFLAGS_$(VARIANT))) -Wl,--as-needed $(EXTRA_LDFLAGS)
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
+# The address sanitizer has a crypt_r of its own, which calls the library's: it must be there.
+LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -Wl,--push-state,--no-as-needed -lcrypt -Wl,--pop-state -lpthread
 CHECK_LIBS = $(shell pkg-config --libs check 2>/dev/null)
 
 # ------------------------------------------------------------------------------------------------ sources
