@@ -43,7 +43,10 @@ int es_hyp_domain_ours(virConnectPtr conn, const char *name, virDomainPtr *ret_d
         *ret_dom = dom;
         return 0;
     }
+    bool gone = rc == ES_ENOENT && es_hyp_last_code() == VIR_ERR_NO_DOMAIN;
     virDomainFree(dom);
+    if (gone) /* it ended between the two calls */
+        return es_err_set(err, ES_ENOENT, "there is no machine %s", name);
     if (rc == ES_ENOENT)
         return es_err_set(
             err, ES_EEXIST,
