@@ -171,6 +171,21 @@ static void on_settled(struct machine *m, bool ok, const struct es_err *err)
 
 /* ---------------------------------------------------------------- machines */
 
+static bool wants_setup(const struct machine *m)
+{
+    return m->mould && m->node->setup_count > 0 && !mould_known(m->range, m->plan->node);
+}
+
+/* To be set up, or to be frozen. */
+static bool moulds_come_up(const struct range *r)
+{
+    char why[200];
+    for (size_t i = 0; i < r->machine_count; i++)
+        if (wants_setup(&r->machines[i]))
+            return true;
+    return r->no_fork[0] == '\0' && !frozen_stands(r, why, sizeof why);
+}
+
 static void bring_machines(struct bring *b, bool mould)
 {
     struct range *r = b->range;
@@ -180,8 +195,7 @@ static void bring_machines(struct bring *b, bool mould)
     for (size_t i = 0; i < r->machine_count; i++) {
         struct machine *m = &r->machines[i];
         enum machine_state state = machine_state(m);
-        if (m->mould != mould || state == M_READY ||
-            (mould && (m->node->setup_count == 0 || mould_known(r, m->plan->node))))
+        if (m->mould != mould || state == M_READY || (mould && !wants_setup(m)))
             continue;
         b->waiting++;
         m->on_settled = mould ? mould_settled : on_settled;
@@ -326,8 +340,7 @@ static void begin_moulds(struct bring *b)
     struct range *r = b->range;
     size_t needed = 0;
     for (size_t i = 0; i < r->machine_count; i++)
-        needed += r->machines[i].mould && r->machines[i].node->setup_count > 0 &&
-                  !mould_known(r, r->machines[i].plan->node);
+        needed += wants_setup(&r->machines[i]);
     if (needed > 0) {
         char text[96];
         es_str_printf(text, sizeof text, "setting up %zu mould machine%s, once", needed,
@@ -417,7 +430,7 @@ static void images_after(struct job *job)
     mould_disks(r);
     tell_step(b, "networks", "making networks");
     hold(b);
-    ground_apply(r, on_ground, b);
+    ground_apply(r, moulds_come_up(r), on_ground, b);
 }
 
 static void begin_images(struct bring *b)

@@ -4,6 +4,7 @@
 
 struct ground {
     struct range *range;
+    bool moulds;
     size_t waiting;
     struct es_err first; /* the first failure */
     int status;
@@ -41,6 +42,8 @@ static void on_pool(void *ctx, int status, const struct es_err *err)
     }
     g->waiting = 1;
     for (size_t i = 0; i < r->plan->network_count && status == 0; i++) {
+        if (r->plan->networks[i].team == 0 && !g->moulds)
+            continue;
         g->waiting++;
         hyp_submit(es_hyp_network_apply(r->core->hyp, r->name, &r->plan->networks[i],
                                         on_network, g),
@@ -49,7 +52,7 @@ static void on_pool(void *ctx, int status, const struct es_err *err)
     arrived(g, 0, NULL);
 }
 
-void ground_apply(struct range *r,
+void ground_apply(struct range *r, bool moulds,
                   void (*done)(struct range *r, int status, const struct es_err *err,
                                void *arg),
                   void *arg)
@@ -61,7 +64,7 @@ void ground_apply(struct range *r,
         done(r, es_err_nomem(&err), &err, arg);
         return;
     }
-    *g = (struct ground){.range = r, .done = done, .arg = arg};
+    *g = (struct ground){.range = r, .moulds = moulds, .done = done, .arg = arg};
     es_str_printf(pool, sizeof pool, "%s/disks", r->dir);
     hyp_submit(es_hyp_pool_apply(r->core->hyp, r->name, pool, on_pool, g), on_pool, g);
 }

@@ -419,9 +419,9 @@ void range_changed(struct range *r);
 void range_news(struct range *r, json_t *news); /* takes */
 void range_watch_end(struct range *r);
 
-/* ---- ground.c: the pool and the networks. Calls back once, perhaps from inside; the caller
- * holds the range open meanwhile. */
-void ground_apply(struct range *r,
+/* ---- ground.c: the pool and the networks, with `moulds` also those that only moulds are on.
+ * Calls back once, perhaps from inside; the caller holds the range open meanwhile. */
+void ground_apply(struct range *r, bool moulds,
                   void (*done)(struct range *r, int status, const struct es_err *err,
                                void *arg),
                   void *arg);

@@ -233,7 +233,7 @@ static void on_intent(void *arg, int status, const struct es_err *err, int64_t p
     }
     park_tell(p, "making networks");
     range_hold(r);
-    ground_apply(r, on_ground, p);
+    ground_apply(r, false, on_ground, p);
 }
 
 /* A machine that comes back takes at least what was written of it. */

@@ -12,10 +12,11 @@
  *   resets=7            reset: of a team of `nodes` machines, alone and in the last crowd
  *   forks=1000 batch=60 safety: so many forks of tiny, so many at a time
  *
- * Moulds are made first and not measured. A machine is personalised when the agent's
- * acknowledgement has come, ready when its own steps are done and its probe has passed;
- * times count from the request: `enshu up` typed, or `enshu reset`. By hand means hand.h.
- * Environment: lab.h. A table on standard error, JSON on standard output. */
+ * Moulds are made first and not measured. By hand (hand.h) there are no plan and no networks
+ * to make, so that the like of it in enshu is a machine from its turn on; the whole since the
+ * request stands beside it. A machine is personalised when the agent's acknowledgement has
+ * come, ready when its own steps are done and its probe has passed; times count from the
+ * request: `enshu up` typed, or `enshu reset`. Environment: lab.h. A table on standard error, JSON on standard output. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
