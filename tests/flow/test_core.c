@@ -637,6 +637,26 @@ START_TEST(what_comes_up_is_taken_down)
     ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
     cw_end(&w);
     cw_close(&w);
+/* What a machine's coming up took, and how a reset gets on. */
+START_TEST(steps_are_timed_and_a_reset_is_followed)
+    begin(1);
+    const json_t *status = cw_call(&w, "status", NULL);
+    const json_t *range = json_array_get(json_object_get(status, "ranges"), 0);
+    const json_t *machine = json_array_get(json_object_get(range, "machines"), 0);
+    const json_t *took = json_object_get(machine, "took");
+    ck_assert_int_gt(json_integer_value(json_object_get(took, "hello_us")), 0);
+    ck_assert_int_gt(json_integer_value(json_object_get(took, "personalise_us")), 0);
+    ck_assert_ptr_null(json_object_get(took, "start_us")); /* a fork's */
+    cw_call(&w, "reset", json_pack("{s:s}", "machine", "t1/pc"));
+    const char *last = NULL;
+    const json_t *event;
+    json_array_foreach (w.progress, i, event) {
+        ck_assert_str_eq(json_string_value(json_object_get(event, "machine")), "t1/pc");
+        last = json_string_value(json_object_get(event, "state"));
+    }
+    ck_assert_uint_gt(i, 3);
+    ck_assert_str_eq(last, "ready");
+    finish();
 }
 END_TEST
 
@@ -657,6 +677,7 @@ Suite *core_suite(void)
     tcase_add_test(tc, an_agent_that_starts_anew_is_personalised_again);
     tcase_add_test(tc, agents_of_forks_are_followed_into_their_epoch);
     tcase_add_test(tc, what_comes_up_is_taken_down);
+    tcase_add_test(tc, steps_are_timed_and_a_reset_is_followed);
     suite_add_tcase(suite, tc);
     return suite;
 }
