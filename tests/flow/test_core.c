@@ -637,8 +637,12 @@ START_TEST(what_comes_up_is_taken_down)
     ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
     cw_end(&w);
     cw_close(&w);
+}
+END_TEST
+
 /* What a machine's coming up took, and how a reset gets on. */
 START_TEST(steps_are_timed_and_a_reset_is_followed)
+{
     begin(1);
     const json_t *status = cw_call(&w, "status", NULL);
     const json_t *range = json_array_get(json_object_get(status, "ranges"), 0);
@@ -647,8 +651,10 @@ START_TEST(steps_are_timed_and_a_reset_is_followed)
     ck_assert_int_gt(json_integer_value(json_object_get(took, "hello_us")), 0);
     ck_assert_int_gt(json_integer_value(json_object_get(took, "personalise_us")), 0);
     ck_assert_ptr_null(json_object_get(took, "start_us")); /* a fork's */
+
     cw_call(&w, "reset", json_pack("{s:s}", "machine", "t1/pc"));
     const char *last = NULL;
+    size_t i;
     const json_t *event;
     json_array_foreach (w.progress, i, event) {
         ck_assert_str_eq(json_string_value(json_object_get(event, "machine")), "t1/pc");
