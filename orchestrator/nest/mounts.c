@@ -141,8 +141,6 @@ int mounts_build(struct nest *nest, struct es_err *err)
     for (size_t i = 0; rc == 0 && i < ES_COUNT(folders); i++)
         rc = libvirt_folder(nest, folders[i].name, folders[i].parent, err);
     if (rc == 0)
-        rc = names_add(nest, err);
-    if (rc == 0)
         rc = pin(nest, err);
     /* The host's sysfs shows another network namespace: libvirt could not set bridge ports
      * isolated. */

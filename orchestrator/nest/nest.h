@@ -85,8 +85,10 @@ pid_t space_survivor(const struct nest *nest); /* 0: none */
 /* Ends every process of the namespace: SIGTERM, then SIGKILL. */
 int space_kill_all(const struct nest *nest);
 
-/* mounts.c */
+/* names.c: before each start of libvirtd; safe to repeat */
 int names_add(const struct nest *nest, struct es_err *err);
+
+/* mounts.c */
 int mounts_build(struct nest *nest, struct es_err *err);
 
 /* kvm.c */

@@ -100,7 +100,9 @@ static void start_libvirtd(struct supervisor *s)
     struct es_err err = {0};
     s->again_ms = 0;
     s->started_ms = now_ms();
-    if (daemon_spawn(s->nest, &err) != 0 || record_write(s->nest, &err) != 0) {
+    /* The names again: a host that replaces its /etc/passwd takes away what lay over it. */
+    if (names_add(s->nest, &err) != 0 || daemon_spawn(s->nest, &err) != 0 ||
+        record_write(s->nest, &err) != 0) {
         fail_first(s, err.msg);
         if (s->nest->libvirtd <= 0)
             s->again_ms = now_ms() + PAUSE_MAX;

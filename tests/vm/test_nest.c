@@ -150,6 +150,23 @@ START_TEST(libvirtd_comes_back_with_its_networks)
 }
 END_TEST
 
+/* What a host does to us that adds a user: its new /etc/passwd is not the one we covered. */
+START_TEST(libvirtd_comes_back_when_its_names_are_gone)
+{
+    char out[2048];
+    ck_assert_int_eq(nest(NULL, 0, "start", ""), 0);
+    ck_assert_int_eq(
+        nest(out, sizeof out, "exec", "-- sh -c 'umount /etc/passwd /etc/group; :'"), 0);
+    int old = field("libvirtd");
+    ck_assert_int_eq(kill(old, SIGKILL), 0);
+    wait_changed("libvirtd", old);
+    wait_changed("answers", 0);
+    ck_assert_int_eq(field("restarts"), 1);
+    ck_assert_int_eq(
+        nest(out, sizeof out, "exec", "-- grep -c ^libvirt-qemu: /etc/passwd"), 0);
+}
+END_TEST
+
 START_TEST(a_killed_supervisor_is_replaced_in_the_same_namespaces)
 {
     char out[2048];
@@ -191,6 +208,7 @@ Suite *nest_suite(void)
     tcase_add_test(tc, starts_once_and_leaves_nothing);
     tcase_add_test(tc, starters_do_not_race);
     tcase_add_test(tc, libvirtd_comes_back_with_its_networks);
+    tcase_add_test(tc, libvirtd_comes_back_when_its_names_are_gone);
     tcase_add_test(tc, a_killed_supervisor_is_replaced_in_the_same_namespaces);
     tcase_add_test(tc, bad_states_are_explained);
     suite_add_tcase(suite, tc);
