@@ -192,8 +192,9 @@ int run_park(struct cli *cli, struct es_err *err)
     int rc = sleep_or_wake(cli, "park", &result, err);
     if (result == NULL)
         return rc;
-    printf("%s is parked: %lld machines, %s, in ", cli->range,
-           (long long)member_int(result, "machines", 0),
+    int64_t machines = member_int(result, "machines", 0);
+    printf("%s is parked: %lld machine%s, %s, in ", cli->range, (long long)machines,
+           machines == 1 ? "" : "s",
            text_bytes(member_int(result, "bytes", 0), size, sizeof size));
     print_seconds(result);
     printf("; wake it with: enshu unpark %s\n", cli->range);
@@ -209,8 +210,9 @@ int run_unpark(struct cli *cli, struct es_err *err)
     if (result == NULL)
         return rc;
     show_clock(json_object_get(result, "clock"), clock, sizeof clock);
-    printf("%s is up again: %lld machines in ", cli->range,
-           (long long)member_int(result, "machines", 0));
+    int64_t machines = member_int(result, "machines", 0);
+    printf("%s is up again: %lld machine%s in ", cli->range, (long long)machines,
+           machines == 1 ? "" : "s");
     print_seconds(result);
     const char *state = member_text(json_object_get(result, "clock"), "state");
     printf("; clock %s", clock);

@@ -99,7 +99,15 @@ static const struct cli_script scripts[] = {
      "\"built\":\"2026-01-02\",\"packages\":[\"nginx\"]}]}",
      0},
     {"image.rm", NULL, "there is no image \"ff\"", ES_ENOENT},
-    {"down", NULL, "{\"removed\":[\"es-monday-t01-web\"]}", 0},
+    {"down", NULL,
+     "{\"removed\":[\"es-monday-t01-web\"],\"kept\":[\"/s/programme/monday/b.qcow2\"]}",
+     0},
+    {"park", MACHINE("t1/web", "parking", "saving") "\n" MACHINE("t1/web", "parked", ""),
+     "{\"range\":\"monday\",\"machines\":1,\"bytes\":3145728,\"took_ms\":1250}", 0},
+    {"unpark", MACHINE("t1/web", "waking", ""),
+     "{\"range\":\"monday\",\"machines\":1,\"took_ms\":700,\"clock\":{\"state\":"
+     "\"paused\",\"ex_ms\":61000}}",
+     0},
     {"watch", RANGE("monday"), NULL, 0},
     {"gc", NULL, NULL, 0},
     {NULL, NULL, NULL, 0}};
@@ -285,6 +293,18 @@ START_TEST(commands_say_what_the_core_needs_to_hear)
          "tiny 0123456789ab, 2.0 KiB, built in 1.5s"},
         {"image list", 0, "{}", "2026-01-02  1 package"},
         {"down", 0, "{\"range\":\"monday\"}", "range monday is down"},
+        {"down --purge", 0, "{\"purge\":true,\"range\":\"monday\"}",
+         "kept /s/programme/monday/b.qcow2"},
+        {"reset t1/web --force", 0,
+         "{\"force\":true,\"machine\":\"t1/web\",\"range\":\"monday\"}",
+         "t1/web is reset"},
+        {"park --reason 'over night'", 0,
+         "{\"by\":\"mori\",\"range\":\"monday\",\"reason\":\"over night\"}",
+         "monday is parked: 1 machine, 3.0 MiB, in 1.2s; wake it with: enshu unpark "
+         "monday"},
+        {"unpark monday", 0, "{\"by\":\"mori\",\"range\":\"monday\"}",
+         "monday is up again: 1 machine in 0.7s; clock paused at T+0:01:01; go on with: "
+         "enshu resume monday"},
         {"score explain t1", 0, "{\"range\":\"monday\",\"team\":1}",
          "T+0:12:34        50  handling   find-shell               met by \\x1b]0;x, by "
          "mori\\x07  [event 17]"},
