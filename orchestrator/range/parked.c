@@ -88,6 +88,11 @@ int parked_restore(struct range *r, struct es_err *err)
     json_error_t json_err;
     size_t i;
     const json_t *one;
+    if (r->phase == R_UP) { /* files that were to be removed hold nothing any more */
+        if (parked_clear(r, err) != 0)
+            es_log_warn("range %s: %s", r->name, err->msg);
+        return 0;
+    }
     parked_path(r, "parked.json", path, sizeof path);
     json_t *json = json_load_file(path, 0, &json_err);
     if (!json_is_array(json_object_get(json, "machines"))) {

@@ -404,7 +404,7 @@ static int restore_phase(struct range *r, struct es_err *err)
                : r->parked == ES_PARK_PARKED    ? R_PARKED
                : r->parked == ES_PARK_UNPARKING ? R_UNPARKING
                                                 : R_UP;
-    return r->phase == R_UP ? 0 : parked_restore(r, err);
+    return parked_restore(r, err);
 }
 
 static int restore(struct es_range_core *core, const char *name, struct es_err *err)

@@ -683,9 +683,11 @@ static bool all_ready(const json_t *range, void *ctx)
 START_TEST(what_was_unparked_is_resumed)
 {
     park_and_end(ES_PARK_UNPARKED);
+    ck_assert_int_eq(access(below("parked"), F_OK), 0);
     have_machines(NULL, true);
     cw_start(&w);
     cw_until(&w, all_ready, NULL);
+    ck_assert_int_ne(access(below("parked"), F_OK), 0); /* they hold nothing any more */
     assert_range("up", "paused", "ready");
     until_clocks_are_set(4);
     assert_goes_on();
