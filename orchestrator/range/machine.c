@@ -375,7 +375,7 @@ static void on_link_result(void *ctx, struct es_link *link,
         result->seq > m->seq_seen)
         m->seq_seen = result->seq;
     if (is_probe) {
-        probing_result(m, result);
+        observe_result(m, result);
         return;
     }
     struct op *op = find_op(m, result->id);

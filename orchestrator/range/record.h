@@ -115,12 +115,16 @@ json_t *clock_json(const struct range *r);
 
 /* ---- probing.c */
 int probing_init(struct range *r, struct es_err *err);
-void probing_tick(struct range *r); /* sends what is due, sets the timer */
-void probing_result(struct machine *m, const struct es_result *result);
+void probing_tick(struct range *r);     /* sends what is due, sets the timer */
 void probing_forget(struct machine *m); /* its link is gone, and what was asked with it */
 void probing_finish(struct range *r);
 
 struct probe_slot *probing_slot(struct range *r, int team, int condition); /* or NULL */
+
+/* ---- observe.c */
+void observe_result(struct machine *m, const struct es_result *result);
+/* No agent was asked: why not, or NULL when the machine is not up. */
+void observe_unasked(struct range *r, struct probe_slot *slot, const struct es_err *err);
 
 /* ---- steady.c */
 /* 1: it brings no news, and was taken; 0: it is an event; a status: no memory. */

@@ -214,8 +214,8 @@ bool condition_evaluate(struct es_score *score, int team, int cond)
 
 /* A machine of ours that is at fault spoils what looks at it over the network: that
  * something cannot be reached then says nothing. */
-static int spoilt(const struct es_score *score, int team, const struct cond_def *def,
-                  int outcome)
+int condition_spoilt(const struct es_score *score, int team, const struct cond_def *def,
+                     int outcome)
 {
     if (!def->outward || team_of(score, team)->faults == 0)
         return outcome;
@@ -224,8 +224,7 @@ static int spoilt(const struct es_score *score, int team, const struct cond_def 
     return outcome;
 }
 
-static bool waits_for_control(const struct es_score *score, int team, int reader,
-                              int control)
+bool condition_waits(const struct es_score *score, int team, int reader, int control)
 {
     const struct cond_state *state = &team_of(score, team)->conds[reader];
     return score->model.conds[reader].control == control &&
@@ -236,21 +235,19 @@ static bool waits_for_control(const struct es_score *score, int team, int reader
 static void confirm(struct es_score *score, int team, int control)
 {
     LISTS_EACH(reader, &score->model.readers, control)
-    if (waits_for_control(score, team, *reader, control))
+    if (condition_waits(score, team, *reader, control))
         condition_mark(score, *reader);
 }
 
-/* Observations up to this moment, the last of them made at `run_ms` and `ex_ms`; `between`
- * is run time that passes held between the first of them and the last. */
-static void observe(struct es_score *score, int team, int cond, int outcome,
-                    int64_t run_ms, int64_t ex_ms, int64_t between_ms)
+void condition_observe_at(struct es_score *score, int team, int cond, int outcome,
+                          int64_t run_ms, int64_t ex_ms, int64_t between_ms)
 {
     const struct cond_def *def = &score->model.conds[cond];
     struct cond_state *state = &team_of(score, team)->conds[cond];
     ES_ASSERT(def->kind == ES_COND_PROBE);
     if (state->voids > 0)
         return;
-    outcome = spoilt(score, team, def, outcome);
+    outcome = condition_spoilt(score, team, def, outcome);
     state->observed_run_ms = run_ms;
     state->observed_ex_ms = ex_ms;
     if (!state->stale_queued && def->stale_ms > 0) {
@@ -277,74 +274,7 @@ static void observe(struct es_score *score, int team, int cond, int outcome,
 
 void condition_observe(struct es_score *score, int team, int cond, int outcome)
 {
-    observe(score, team, cond, outcome, run_now(score), score->now_ms, 0);
-}
-
-/* The live core does not put together what `for:` waits for; only where a void took away
- * what was held before does it matter how the passes lay. */
-static int64_t held_between(const struct cond_def *def, const struct cond_state *state,
-                            const struct es_event *event)
-{
-    if (def->for_ms == 0 || event->a != ES_OUTCOME_PASS || state->held_ms >= def->for_ms)
-        return 0;
-    json_t *text = event->text != NULL ? json_loads(event->text, 0, NULL) : NULL;
-    const json_t *first = json_object_get(text, "first_ms"),
-                 *gap = json_object_get(text, "gap_ms");
-    int64_t between_ms = json_is_integer(first) && json_is_integer(gap) &&
-                                 json_integer_value(gap) <= def->gap_ms
-                             ? event->b - json_integer_value(first)
-                             : 0;
-    json_decref(text);
-    return between_ms > 0 && between_ms <= def->for_ms ? between_ms : 0;
-}
-
-void condition_observe_steady(struct es_score *score, const struct es_event *event)
-{
-    int cond = event->subject;
-    const struct cond_state *state = &team_of(score, event->team)->conds[cond];
-    int64_t ago_ms = score->now_ms - event->b;
-    int64_t run_ms = run_now(score) - ago_ms, ex_ms = event->b;
-    ES_ASSERT(ago_ms >= 0);
-    /* Nothing came between, so nothing known is younger; a void may have made it so. */
-    if (run_ms < state->observed_run_ms) {
-        run_ms = state->observed_run_ms;
-        ex_ms = state->observed_ex_ms;
-    }
-    observe(score, event->team, cond, event->a, run_ms, ex_ms,
-            held_between(&score->model.conds[cond], state, event));
-}
-
-/* The same again, and nobody waits for it. */
-static bool tells_nothing(const struct es_score *score, int team, int cond, int outcome)
-{
-    const struct cond_def *def = &score->model.conds[cond];
-    const struct cond_state *state = &team_of(score, team)->conds[cond];
-    if (!score->started || score->stopped || void_touches(score, team, cond) ||
-        state->observed_run_ms < 0 || state->raw == ES_OUTCOME_NONE ||
-        state->raw != spoilt(score, team, def, outcome))
-        return false;
-    if (outcome != ES_OUTCOME_PASS)
-        return true;
-    if (def->for_ms > 0 && state->held_ms < def->for_ms)
-        return false;
-    if (def->controls)
-        LISTS_EACH(reader, &score->model.readers, cond)
-    if (waits_for_control(score, team, *reader, cond))
-        return false;
-    return true;
-}
-
-enum es_score_news es_score_news(const struct es_score *score, int team, int condition,
-                                 enum es_outcome outcome, int64_t since_ms, int64_t ex_ms)
-{
-    const struct cond_def *def = &score->model.conds[condition];
-    const struct cond_state *state = &team_of(score, team)->conds[condition];
-    int64_t age_ms = since_ms - score->jumped_ms - state->observed_run_ms;
-    ES_ASSERT(def->kind == ES_COND_PROBE && since_ms <= ex_ms);
-    if (age_ms >= def->stale_ms || !tells_nothing(score, team, condition, (int)outcome))
-        return ES_NEWS_SOME;
-    return age_ms <= def->gap_ms && ex_ms - since_ms < def->late_ms ? ES_NEWS_NONE
-                                                                    : ES_NEWS_AGE;
+    condition_observe_at(score, team, cond, outcome, run_now(score), score->now_ms, 0);
 }
 
 void condition_forget(struct es_score *score, int team, int cond, int raw)

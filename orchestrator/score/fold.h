@@ -276,13 +276,23 @@ static inline bool outcome_known(int outcome)
 
 /* condition.c */
 void condition_observe(struct es_score *score, int team, int cond, int outcome);
-void condition_observe_steady(struct es_score *score, const struct es_event *event);
+/* Observations up to this moment, the last of them made at `run_ms` and `ex_ms`; `between`
+ * is run time that passes held between the first of them and the last. */
+void condition_observe_at(struct es_score *score, int team, int cond, int outcome,
+                          int64_t run_ms, int64_t ex_ms, int64_t between_ms);
+/* What an observation of a probe counts for while our machines are at fault. */
+int condition_spoilt(const struct es_score *score, int team, const struct cond_def *def,
+                     int outcome);
+/* A pass of it that its control is to be seen for again. */
+bool condition_waits(const struct es_score *score, int team, int cond, int control);
 void condition_forget(struct es_score *score, int team, int cond, int raw);
 void condition_void(struct es_score *score, int team, int cond, bool begins);
 void condition_mark(struct es_score *score, int cond); /* dirty, for the next settle */
 bool condition_evaluate(struct es_score *score, int team, int cond);
 int64_t condition_held(const struct es_score *score, const struct cond_def *def,
                        const struct cond_state *state);
+/* steady.c */
+void condition_observe_steady(struct es_score *score, const struct es_event *event);
 /* settle.c */
 void settle(struct es_score *score, int team);
 void fact_set(struct es_score *score, int team, int fact, bool now, int64_t cause);

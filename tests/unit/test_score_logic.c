@@ -1,5 +1,6 @@
 /* score: truth tables, and what makes a verdict count. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../support/score_world.h"
@@ -556,21 +557,20 @@ START_TEST(what_brings_news)
 END_TEST
 
 /* A void takes the fail and the first passes away: how the later ones lay decides. */
-static void after_a_void(const char *text, int want)
+static void after_a_void(int64_t for_ms, const char *to_ms, const char *text, int want)
 {
     int a = probe_each_second();
-    world.conds[a].for_ms = 10 * S;
+    char span_text[64];
+    snprintf(span_text, sizeof span_text, "{\"from_ms\": 0, \"to_ms\": %s}", to_ms);
+    world.conds[a].for_ms = for_ms;
     begin();
     see(0, a, FAIL);
     for (int64_t at = 1; at <= 12; at++)
         see(at * S, a, PASS);
     EXPECT(a, PASS);
     see_steady(21 * S, a, PASS, 20 * S, text);
-    struct es_event span = {.pos = 99,
-                            .type = ES_EV_VOID,
-                            .team = -1,
-                            .a = 2,
-                            .text = "{\"from_ms\": 0, \"to_ms\": 6000}"};
+    struct es_event span = {
+        .pos = 99, .type = ES_EV_VOID, .team = -1, .a = 2, .text = span_text};
     struct es_score *anew = world_fold(&world, 1, NULL, NULL), *kept = world.score;
     ck_assert_int_eq(es_score_correct(anew, &span, NULL), 0);
     for (size_t i = 0; i < world.event_count; i++)
@@ -583,13 +583,25 @@ static void after_a_void(const char *text, int want)
 
 START_TEST(a_sum_tells_how_its_passes_lay)
 {
-    after_a_void("{\"first_ms\": 13000, \"gap_ms\": 1000}", PASS);
+    after_a_void(10 * S, "6000", "{\"first_ms\": 13000, \"gap_ms\": 1000}", PASS);
+}
+END_TEST
+
+START_TEST(a_sum_alone_may_be_enough)
+{
+    after_a_void(5 * S, "12500", "{\"first_ms\": 13000, \"gap_ms\": 1000}", PASS);
+}
+END_TEST
+
+START_TEST(a_sum_alone_may_be_too_little)
+{
+    after_a_void(8 * S, "12500", "{\"first_ms\": 13000, \"gap_ms\": 1000}", NONE);
 }
 END_TEST
 
 START_TEST(passes_far_apart_add_nothing)
 {
-    after_a_void("{\"first_ms\": 13000, \"gap_ms\": 5000}", NONE);
+    after_a_void(10 * S, "6000", "{\"first_ms\": 13000, \"gap_ms\": 5000}", NONE);
 }
 END_TEST
 
@@ -655,6 +667,8 @@ Suite *score_logic_suite(void)
     tcase_add_test(tc, a_sum_ages_from_its_last_look);
     tcase_add_test(tc, what_brings_news);
     tcase_add_test(tc, a_sum_tells_how_its_passes_lay);
+    tcase_add_test(tc, a_sum_alone_may_be_enough);
+    tcase_add_test(tc, a_sum_alone_may_be_too_little);
     tcase_add_test(tc, passes_far_apart_add_nothing);
     tcase_add_test(tc, a_sum_repeats_nothing);
     tcase_add_test(tc, facts_as_conditions);
