@@ -324,7 +324,6 @@ static void on_link_state(void *ctx, struct es_link *link, enum es_link_state li
     enum machine_state state = machine_state(m);
     if (state == M_BOOTING) {
         m->took.hello_us = machine_lap_us(m);
-        machine_release_boot(m);
         m->on_timer = NULL;
         machine_personalise(m);
     } else if (state == M_WAKING) {

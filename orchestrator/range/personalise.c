@@ -381,6 +381,7 @@ static void on_personalised(struct machine *m, const struct es_result *result, v
     (void)arg;
     if (left(m) || failed(m, "personalise", result))
         return;
+    machine_release_boot(m);
     m->took.personalise_us = machine_lap_us(m);
     take_epoch(m, result);
     begin_steps(m);
