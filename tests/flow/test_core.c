@@ -431,6 +431,17 @@ START_TEST(a_ledger_that_cannot_be_written_stops_the_clock)
 }
 END_TEST
 
+/* Nothing is on its way to the disc any more. */
+static void await_ready_events(size_t count)
+{
+    size_t there = 0;
+    while (there < count) {
+        json_t *events = cw_events(&w);
+        there = cw_count(events, "machine", ES_MEV_READY);
+        json_decref(events);
+    }
+}
+
 /* What cannot be made durable did not happen: no start, no stop, no correction. */
 START_TEST(a_command_that_cannot_be_kept_is_refused)
 {
@@ -439,6 +450,7 @@ START_TEST(a_command_that_cannot_be_kept_is_refused)
     cw_agents(&w, true);
     cw_start_here(&w);
     ck_assert_msg(cw_up(&w) == 0, "%s", w.err.msg);
+    await_ready_events(2);
     sqlite_faults_set(FAULT_WRITE, 1, NULL);
     ck_assert_int_lt(cw_try(&w, "start", NULL), 0);
     ck_assert_str_eq(clock_state(), "ready");
