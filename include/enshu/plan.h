@@ -17,8 +17,8 @@
 #define ES_PLAN_NAME_MAX     96
 /* What QEMU itself takes beside its guest's memory; without KVM most of it is the cache of
  * translated code, which is bounded to that. */
-#define ES_PLAN_TB_CACHE_BYTES (48LL << 20)
-#define ES_PLAN_QEMU_BYTES     ((16LL << 20) + ES_PLAN_TB_CACHE_BYTES)
+#define ES_PLAN_TB_CACHE_BYTES (40LL << 20)
+#define ES_PLAN_QEMU_BYTES     ((24LL << 20) + ES_PLAN_TB_CACHE_BYTES)
 /* An overlay holds what its machine writes: a plan counts 1/4 of the disk's size; all of one
  * that is kept (lifetime: programme), which is none. */
 #define ES_PLAN_OVERLAY_SHARE 4
