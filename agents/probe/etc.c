@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "enshu/common/str.h"
+#include "enshu/common/tree.h"
 
 static int status_of(int code)
 {
@@ -58,19 +59,6 @@ int es_etc_read(const char *root, const char *path, struct es_buf *out,
     return n < 0 ? failed(err, "cannot be read", path, code) : 0;
 }
 
-static bool write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        data += n, len -= (size_t)n;
-    }
-    return true;
-}
-
 int es_etc_write(const char *root, const char *path, const void *data, size_t len,
                  mode_t mode, struct es_err *err)
 {
@@ -84,7 +72,7 @@ int es_etc_write(const char *root, const char *path, const void *data, size_t le
     int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return failed(err, "cannot be written", path, errno);
-    bool good = write_all(fd, data, len) &&
+    bool good = es_write_all(fd, data, len) &&
                 fchmod(fd, old ? st.st_mode & 07777 : mode) == 0 &&
                 (!old || fchown(fd, st.st_uid, st.st_gid) == 0 || geteuid() != 0);
     int code = errno;
@@ -94,7 +82,7 @@ int es_etc_write(const char *root, const char *path, const void *data, size_t le
     /* A file that is a mount point (containers) cannot be replaced, only rewritten. */
     if (good && errno == EBUSY &&
         (fd = open(full, O_WRONLY | O_TRUNC | O_CLOEXEC)) >= 0) {
-        good = write_all(fd, data, len);
+        good = es_write_all(fd, data, len);
         code = errno;
         close(fd);
         unlink(beside);

@@ -69,18 +69,21 @@ int es_tree_make(const char *path, mode_t mode, struct es_err *err)
     }
 }
 
-static int write_all(int fd, const char *data, size_t len)
+bool es_write_all(int fd, const void *data, size_t len)
 {
+    const char *rest = data;
     while (len > 0) {
-        ssize_t n = write(fd, data, len);
+        ssize_t n = write(fd, rest, len);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n == 0)
+            errno = EIO;
         if (n <= 0)
-            return n == 0 ? EIO : errno;
-        data += n;
+            return false;
+        rest += n;
         len -= (size_t)n;
     }
-    return 0;
+    return true;
 }
 
 int es_tree_write(const char *path, const void *data, size_t len, mode_t mode,
@@ -91,7 +94,7 @@ int es_tree_write(const char *path, const void *data, size_t len, mode_t mode,
         return es_err_set(err, ES_ELIMIT, "the path %.100s… is too long", path);
     unlink(beside); /* what a crash left */
     int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int code = fd < 0 ? errno : write_all(fd, data, len);
+    int code = fd < 0 || !es_write_all(fd, data, len) ? errno : 0;
     if (code == 0 && fchmod(fd, mode) != 0)
         code = errno;
     if (fd >= 0 && close(fd) != 0 && code == 0)

@@ -245,10 +245,30 @@ int call_shown(struct cli *cli, const char *method, json_t *params, json_t **ret
     return rc;
 }
 
-int absolute(const char *file, char dst[PATH_MAX], struct es_err *err)
+int call_list(struct cli *cli, const char *method, const char *key,
+              void (*print)(const json_t *item), const char *none, struct es_err *err)
 {
-    if (realpath(file, dst) != NULL)
-        return 0;
+    json_t *result = NULL;
+    int rc = call_shown(cli, method, json_object(), &result, err);
+    if (result == NULL)
+        return rc;
+    size_t i;
+    const json_t *item;
+    json_array_foreach (member_list(result, key), i, item) {
+        print(item);
+    }
+    if (json_array_size(member_list(result, key)) == 0)
+        puts(none);
+    json_decref(result);
+    return rc;
+}
+
+int scenario_arg(struct cli *cli, char dst[PATH_MAX], struct es_err *err)
+{
+    const char *file = cli->args[0];
+    int rc = check_scenario(cli, file, err);
+    if (rc != 0 || realpath(file, dst) != NULL)
+        return rc;
     return es_err_set(err, errno == ENOENT ? ES_ENOENT : ES_EIO, "%s: %s", file,
                       strerror(errno));
 }

@@ -136,8 +136,12 @@ void core_close(struct cli *cli);
  * then, else gives a reference. Takes params. */
 int call_shown(struct cli *cli, const char *method, json_t *params, json_t **ret_result,
                struct es_err *err);
-/* The core has a working directory of its own. */
-int absolute(const char *file, char dst[PATH_MAX], struct es_err *err);
+/* The same for a list, the member `key` of the answer; `none` is said of an empty one. */
+int call_list(struct cli *cli, const char *method, const char *key,
+              void (*print)(const json_t *item), const char *none, struct es_err *err);
+/* The scenario that the first argument names, once it is valid. Its path is absolute: the
+ * core has a working directory of its own. */
+int scenario_arg(struct cli *cli, char dst[PATH_MAX], struct es_err *err);
 int check_accel(const struct cli *cli, struct es_err *err);
 /* Adds a member when text is not NULL. */
 void params_text(json_t *params, const char *key, const char *text);

@@ -60,19 +60,8 @@ static void print_image(const json_t *image)
 
 int run_image_list(struct cli *cli, struct es_err *err)
 {
-    json_t *result = NULL;
-    int rc = call_shown(cli, "image.list", json_object(), &result, err);
-    if (result == NULL)
-        return rc;
-    size_t i;
-    const json_t *image;
-    json_array_foreach (member_list(result, "images"), i, image) {
-        print_image(image);
-    }
-    if (json_array_size(member_list(result, "images")) == 0)
-        puts("no images in the cache");
-    json_decref(result);
-    return rc;
+    return call_list(cli, "image.list", "images", print_image, "no images in the cache",
+                     err);
 }
 
 int run_image_rm(struct cli *cli, struct es_err *err)
@@ -94,9 +83,7 @@ int run_up(struct cli *cli, struct es_err *err)
     if (rc == 0)
         rc = check_accel(cli, err);
     if (rc == 0)
-        rc = check_scenario(cli, cli->args[0], err);
-    if (rc == 0)
-        rc = absolute(cli->args[0], path, err);
+        rc = scenario_arg(cli, path, err);
     if (rc != 0)
         return rc;
     json_t *params = json_pack("{s:s, s:I}", "file", path, "teams", (json_int_t)teams);
@@ -348,9 +335,7 @@ int run_rehearse(struct cli *cli, struct es_err *err)
     if (rc == 0)
         rc = option_duration(cli, OPT_patience, &patience_ms, err);
     if (rc == 0)
-        rc = check_scenario(cli, cli->args[0], err);
-    if (rc == 0)
-        rc = absolute(cli->args[0], path, err);
+        rc = scenario_arg(cli, path, err);
     if (rc != 0)
         return rc;
     json_t *params =

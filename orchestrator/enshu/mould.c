@@ -33,19 +33,7 @@ static void print_mould(const json_t *mould)
 
 int run_mould_list(struct cli *cli, struct es_err *err)
 {
-    json_t *result = NULL;
-    int rc = call_shown(cli, "mould.list", json_object(), &result, err);
-    if (result == NULL)
-        return rc;
-    size_t i;
-    const json_t *mould;
-    json_array_foreach (member_list(result, "moulds"), i, mould) {
-        print_mould(mould);
-    }
-    if (json_array_size(member_list(result, "moulds")) == 0)
-        puts("no moulds");
-    json_decref(result);
-    return rc;
+    return call_list(cli, "mould.list", "moulds", print_mould, "no moulds", err);
 }
 
 int run_mould_build(struct cli *cli, struct es_err *err)
@@ -54,9 +42,7 @@ int run_mould_build(struct cli *cli, struct es_err *err)
     json_t *result = NULL;
     int rc = check_accel(cli, err);
     if (rc == 0)
-        rc = check_scenario(cli, cli->args[0], err);
-    if (rc == 0)
-        rc = absolute(cli->args[0], path, err);
+        rc = scenario_arg(cli, path, err);
     if (rc != 0)
         return rc;
     json_t *params = json_pack("{s:s}", "file", path);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "enshu/common/str.h"
+#include "enshu/common/tree.h"
 #include "monitor.h"
 
 #define FD_NAME         "f" /* QEMU reads its monitor byte by byte: short */
@@ -17,20 +18,6 @@ struct freeze_job {
     struct es_hyp_job job;
     char name[ES_PLAN_NAME_MAX], state[PATH_MAX];
 };
-
-static int write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
 
 /* Until QEMU closes its end. */
 static int save(int socket, const char *path, struct es_err *err)
@@ -46,7 +33,7 @@ static int save(int socket, const char *path, struct es_err *err)
         if (total > STATE_MAX_BYTES)
             rc = es_err_set(err, ES_ELIMIT, "the device state is larger than %lld MiB",
                             STATE_MAX_BYTES >> 20);
-        else if (write_all(file, block, (size_t)n) != 0)
+        else if (!es_write_all(file, block, (size_t)n))
             rc = es_err_set(err, ES_EIO, "cannot write %s: %s; is the disk full?", path,
                             strerror(errno));
     }

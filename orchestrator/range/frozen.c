@@ -99,7 +99,7 @@ static int digest_machine(struct range *r, const struct machine *m,
     return 0;
 }
 
-static int make_key(struct range *r, struct es_err *err)
+int frozen_find(struct range *r, struct es_err *err)
 {
     crypto_generichash_state state;
     unsigned char digest[32];
@@ -185,11 +185,6 @@ bool frozen_stands(const struct range *r, char *why, size_t size)
         es_str_printf(why, size, "its moulds are not there");
     json_decref(record);
     return stands;
-}
-
-int frozen_find(struct range *r, struct es_err *err)
-{
-    return make_key(r, err);
 }
 
 /* ---------------------------------------------------------------- making it */

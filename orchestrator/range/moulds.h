@@ -12,7 +12,7 @@ int sum_tree(crypto_generichash_state *state, const char *path, struct es_err *e
 int sum_sparse(const char *path, char ret_hex[65], struct es_err *err); /* [worker] */
 
 /* ---- frozen.c: the frozen moulds of a scenario, STATE/moulds/KEY/ */
-/* Names the moulds of the range and looks whether they stand. [worker] */
+/* Names the moulds of the range. [worker] */
 int frozen_find(struct range *r, struct es_err *err);
 #define FROZEN_SEED "seed.iso"
 struct frozen_part {

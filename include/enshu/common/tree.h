@@ -3,6 +3,7 @@
 #define ENSHU_COMMON_TREE_H
 
 #include <fcntl.h> /* AT_FDCWD */
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "enshu/common/err.h"
@@ -15,5 +16,7 @@ int es_tree_make(const char *path, mode_t mode, struct es_err *err);
 /* Writes a file, whole or not at all: beside it first. The mode is exact. */
 int es_tree_write(const char *path, const void *data, size_t len, mode_t mode,
                   struct es_err *err);
+/* All of it to a descriptor; false with errno. */
+bool es_write_all(int fd, const void *data, size_t len);
 
 #endif
