@@ -26,7 +26,8 @@ struct places {
  * along: beside it in a build tree, below its prefix when installed. */
 int places_find(const struct options *options, struct places *ret, struct es_err *err);
 
-/* One core a state folder: held until the process ends. ES_EBUSY when another has it. */
+/* One core a state folder: held until the process ends. Waits some seconds for a core that
+ * is ending; ES_EBUSY when another goes on. */
 int lock_take(const char *state, struct es_err *err);
 
 #endif

@@ -1,6 +1,8 @@
 /* Folders and files: the state's, and those that came with the program. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,6 +12,9 @@
 #include "enshu/common/str.h"
 #include "enshu/range.h"
 #include "enshud.h"
+
+#define LOCK_WAIT_MS 5000
+#define LOCK_POLL_MS 20
 
 static int make_folders(const char *path, struct es_err *err)
 {
@@ -108,23 +113,45 @@ int places_find(const struct options *options, struct places *ret, struct es_err
     return rc;
 }
 
+/* Who holds the lock, as its file says; for messages alone. */
+static void read_holder(int fd, char *dst, size_t size)
+{
+    ssize_t n = pread(fd, dst, size - 1, 0);
+    dst[n > 0 ? n : 0] = '\0';
+    dst[strcspn(dst, "\n")] = '\0';
+    if (dst[0] == '\0')
+        es_str_printf(dst, size, "unknown");
+}
+
+/* A core that ended holds its lock until the last of its threads has: a moment after kill
+ * -9, and as long as the disc takes for what it was writing. */
+static bool lock_waited(int fd)
+{
+    for (int waited_ms = 0; waited_ms < LOCK_WAIT_MS; waited_ms += LOCK_POLL_MS) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        poll(NULL, 0, LOCK_POLL_MS);
+    }
+    return false;
+}
+
 int lock_take(const char *state, struct es_err *err)
 {
-    char path[1100], pid[32] = "";
+    char path[1100], pid[32];
     es_str_printf(path, sizeof path, "%s/enshud.lock", state);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return es_err_set(err, ES_EIO, "%s: %s", path, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = read(fd, pid, sizeof pid - 1);
-        close(fd);
-        pid[n > 0 ? n : 0] = '\0';
-        pid[strcspn(pid, "\n")] = '\0';
-        return es_err_set(
-            err, ES_EBUSY,
-            "another core (pid %s) uses the state folder %s; use it, end it, "
-            "or choose another folder with --state",
-            pid[0] != '\0' ? pid : "unknown", state);
+        read_holder(fd, pid, sizeof pid);
+        fprintf(stderr, "enshud: waiting for the core with pid %s to end\n", pid);
+        if (!lock_waited(fd)) {
+            close(fd);
+            return es_err_set(err, ES_EBUSY,
+                              "another core (pid %s) uses the state folder %s; use it, "
+                              "end it, or choose another folder with --state",
+                              pid, state);
+        }
     }
     es_str_printf(pid, sizeof pid, "%ld\n", (long)getpid());
     /* The number only helps the message above. */

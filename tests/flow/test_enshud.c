@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -171,11 +172,29 @@ START_TEST(one_core_a_state_folder)
     core_ready();
     pid_t first = core;
     int first_output = output;
-    ck_assert_int_eq(core_refused(words), 75);
+    core_begin(words);
+    ck_assert_int_eq(core_wait(), 75);
     ck_assert_ptr_nonnull(strstr(said, "another core (pid "));
     core = first;
     output = first_output;
     ck_assert_int_eq(enshu("status", out, sizeof out), 0);
+}
+END_TEST
+
+/* As the threads of a killed core do that wait for the disc. */
+START_TEST(a_core_that_is_ending_is_waited_for)
+{
+    char path[128];
+    const char *const words[] = {"--state", state, "--uri", uri, "--accel", "tcg", NULL};
+    ck_assert_int_eq(mkdir(state, 0700), 0);
+    snprintf(path, sizeof path, "%s/enshud.lock", state);
+    int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(lock, 0);
+    ck_assert_int_eq(flock(lock, LOCK_EX), 0);
+    core_begin(words);
+    ck_assert(await("waiting for the core with pid unknown"));
+    close(lock);
+    ck_assert_msg(await("enshud: ready on "), "%s", said);
 }
 END_TEST
 
@@ -244,6 +263,7 @@ Suite *enshud_suite(void)
     tcase_add_test(tc, it_serves_and_ends_cleanly);
     tcase_add_test(tc, shutdown_ends_it);
     tcase_add_test(tc, one_core_a_state_folder);
+    tcase_add_test(tc, a_core_that_is_ending_is_waited_for);
     tcase_add_test(tc, a_killed_core_leaves_nothing_in_the_way);
     tcase_add_test(tc, what_keeps_it_from_starting_is_one_line_and_a_code);
     tcase_add_test(tc, it_tells_its_words);
