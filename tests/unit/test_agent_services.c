@@ -143,18 +143,21 @@ static pid_t start_server(const char *program)
     return pid;
 }
 
-START_TEST(a_running_server_is_told_of_new_keys)
+START_TEST(a_server_that_hands_keys_to_sessions_is_told_of_new_ones)
 {
     int status;
     install_sshd();
     must(keys_1);
     pid_t pid = start_server("sshd");
-    must(keys_1); /* nothing new */
+    must(keys_2); /* each session of an older one reads the files */
     ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
-    must(keys_2);
+    guest_write_file(root, "usr/lib/openssh/sshd-session", "a program");
+    must(keys_2); /* nothing new */
+    ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
+    must(keys_1);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP);
-    must(keys_1); /* the file names nobody any more */
+    must(keys_2); /* the file names nobody any more */
 }
 END_TEST
 
@@ -162,6 +165,7 @@ START_TEST(whoever_has_the_servers_number_is_left_alone)
 {
     int status;
     install_sshd();
+    guest_write_file(root, "usr/lib/openssh/sshd-session", "a program");
     pid_t pid = start_server("other");
     must(keys_1);
     kill(pid, SIGTERM);
@@ -309,7 +313,7 @@ Suite *agent_services_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, host_keys_replace_all_others);
     tcase_add_test(tc, without_a_server_there_are_no_host_keys);
-    tcase_add_test(tc, a_running_server_is_told_of_new_keys);
+    tcase_add_test(tc, a_server_that_hands_keys_to_sessions_is_told_of_new_ones);
     tcase_add_test(tc, whoever_has_the_servers_number_is_left_alone);
     tcase_add_test(tc, a_journal_follows_the_machine_id);
     tcase_add_test(tc, no_journal_is_made_where_there_is_none);
