@@ -15,7 +15,6 @@
 struct bring {
     struct range *range;
     struct bring_request request;
-    struct job job;
     size_t waiting;      /* machines not yet settled */
     struct es_err first; /* the first failure */
     size_t failures;
@@ -214,49 +213,6 @@ static void bring_machines(struct bring *b, bool mould)
 
 /* ---------------------------------------------------------------- the ladder: fork, boot */
 
-/* Their memory is files, which grow as guests write. */
-static int check_room(const struct range *r, struct es_err *err)
-{
-    int64_t needed = 0, left = core_disk_free(r->core);
-    for (size_t i = 0; i < r->machine_count; i++)
-        if (r->machines[i].mould)
-            needed += r->machines[i].plan->memory_bytes;
-    if (needed <= left)
-        return 0;
-    return es_err_set(err, ES_ECAPACITY,
-                      "the memory of its moulds needs %lld MiB of disk, %lld are free in "
-                      "%s; `enshu mould rm` makes room",
-                      (long long)(needed >> 20), (long long)(left >> 20),
-                      r->core->state_dir);
-}
-
-static bool is_freezing_elsewhere(const struct range *r)
-{
-    ES_LIST_EACH (pos, tmp, &r->core->ranges) {
-        const struct range *other = ES_CONTAINER(pos, struct range, link);
-        if (other != r && other->freeze != NULL &&
-            es_str_eq(other->frozen_key, r->frozen_key))
-            return true;
-    }
-    return false;
-}
-
-/* Why team machines cannot be forked goes into r->no_fork. */
-static void choose(struct range *r)
-{
-    size_t team_nodes = 0;
-    for (size_t i = 0; i < r->machine_count; i++)
-        team_nodes += r->machines[i].mould && !r->machines[i].node->programme;
-    r->no_fork[0] = '\0';
-    if (r->mode == MODE_BOOT)
-        es_str_printf(r->no_fork, sizeof r->no_fork, "booting was asked for");
-    else if (team_nodes == 0)
-        es_str_printf(r->no_fork, sizeof r->no_fork,
-                      "no machine belongs to a team and passes with the range");
-    else
-        es_hyp_can_fork(r->core->hyp, &r->core->info, r->no_fork, sizeof r->no_fork);
-}
-
 static void on_frozen(struct range *r, int status, const struct es_err *err, void *arg)
 {
     struct bring *b = arg;
@@ -283,7 +239,7 @@ static void begin_freeze(struct bring *b)
         begin_teams(b);
         return;
     }
-    if (is_freezing_elsewhere(r)) {
+    if (ladder_freezes_elsewhere(r)) {
         tell_step(b, "freeze", "waiting for another range that freezes the same moulds");
         r->awaits_freeze = true;
         return;
@@ -291,7 +247,7 @@ static void begin_freeze(struct bring *b)
     if (moulds_used(r->core, r->frozen_key, user))
         es_err_set(&err, ES_EBUSY,
                    "%s, and range %s stands on them; take that down first", why, user);
-    if (err.code != 0 || check_room(r, &err) != 0) {
+    if (err.code != 0 || ladder_room(r, &err) != 0) {
         on_frozen(r, err.code, &err, b);
         return;
     }
@@ -362,68 +318,20 @@ static void on_ground(struct range *r, int status, const struct es_err *err, voi
         begin_moulds(b);
 }
 
-/* ---------------------------------------------------------------- images, seed, accelerator */
-
-static void on_image_line(void *ctx, const char *line)
+static void on_found_line(const char *line, void *arg)
 {
-    job_line(ctx, line);
+    tell_step(arg, "images", line);
 }
 
-static void images_work(struct job *job)
+static void on_found(struct range *r, int status, const struct es_err *err, void *arg)
 {
-    struct bring *b = job->arg;
-    struct range *r = b->range;
-    struct es_range_core *core = r->core;
-    char cache[PATH_BYTES + 16];
-    job->status = programme_check(r, &job->err);
-    es_str_printf(cache, sizeof cache, "%s/images", core->state_dir);
-    struct es_image_config config = {.recipes_dir = core->recipes_dir,
-                                     .cache_dir = cache,
-                                     .on_line = on_image_line,
-                                     .ctx = job,
-                                     .cancel = &b->cancel};
-    if (job->status == 0)
-        job->status = files_bundle(r->scenario, r->store, &job->err);
-    for (size_t n = 0; n < r->scenario->nodes_count && job->status == 0; n++) {
-        const struct es_node *node = &r->scenario->nodes[n];
-        job->status = es_image_get(&config, node->recipe, node->packages, false,
-                                   &r->images[n], &job->err);
-        if (job->status != 0)
-            es_err_prefix(&job->err, "image %s of node %s", node->recipe, node->name);
-    }
-    if (job->status == 0)
-        job->status =
-            es_image_seed(r->seed_disc, core->agent_path, "enshu", "enshu", &job->err);
-    if (job->status == 0)
-        job->status = mould_hashes(r, &job->err);
-    if (job->status == 0 && r->accel[0] == '\0') {
-        job_line(job, "finding out whether KVM works here");
-        job->status = accel_probe(&r->images[0], core->state_dir, r->accel,
-                                  sizeof r->accel, &job->err);
-    }
-    if (job->status == 0 && r->no_fork[0] == '\0')
-        job->status = frozen_find(r, &job->err);
-}
-
-static void images_line(struct job *job, const char *line)
-{
-    tell_step(job->arg, "images", line);
-}
-
-static void images_after(struct job *job)
-{
-    struct bring *b = job->arg;
-    struct range *r = b->range;
-    int status = job->status;
-    struct es_err err = job->err;
+    struct bring *b = arg;
     if (release(b) || is_given_up(b))
         return;
     if (status != 0) {
-        finish(b, status, &err);
+        finish(b, status, err);
         return;
     }
-    if (r->core->accel[0] == '\0') /* found out just now */
-        memcpy(r->core->accel, r->accel, sizeof r->core->accel);
     if (es_str_eq(r->accel, "tcg"))
         tell_step(b, "accelerator",
                   "no KVM: machines run on TCG, slower, and TCG is no security boundary");
@@ -435,17 +343,9 @@ static void images_after(struct job *job)
 
 static void begin_images(struct bring *b)
 {
-    struct es_err err = {0};
     tell_step(b, "images", "looking for images");
-    b->job = (struct job){.what = "images",
-                          .work = images_work,
-                          .after = images_after,
-                          .on_line = images_line,
-                          .arg = b};
-    if (job_start(b->range->core, &b->job, &err) != 0)
-        finish(b, err.code, &err);
-    else
-        hold(b);
+    hold(b);
+    find_begin(b->range, &b->cancel, on_found_line, on_found, b);
 }
 
 static void on_info(void *ctx, int status, const struct es_hyp_info *info,
@@ -462,7 +362,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
         return;
     }
     r->core->info = *info;
-    choose(r);
+    ladder_choose(r);
     if (r->mode == MODE_FORK && r->no_fork[0] != '\0') {
         es_err_set(&err, ES_ENOTSUP, "machines cannot be forked here: %s", r->no_fork);
         finish(b, err.code, &err);

@@ -62,8 +62,9 @@ static void name_cpu(const char *accel, char ret_name[33])
     sodium_bin2hex(ret_name, 33, digest, sizeof digest);
 }
 
-static int digest_machine(struct range *r, const struct machine *m,
-                          crypto_generichash_state *state, struct es_err *err)
+static int digest_machine(const struct range *r, const struct machine *m,
+                          const struct found *found, crypto_generichash_state *state,
+                          struct es_err *err)
 {
     unsigned char digest[32];
     char skeleton[33];
@@ -72,9 +73,9 @@ static int digest_machine(struct range *r, const struct machine *m,
         .machine = m->plan,
         .disk = m->disk,
         .seed = r->seed_disc,
-        .accel = r->accel,
+        .accel = found->accel,
         .graphics = es_str_eq(m->node->trainee.console, "graphic")};
-    int rc = mould_digest(r, m->plan->node, digest, err);
+    int rc = mould_digest(r, &found->images[m->plan->node], m->plan->node, digest, err);
     if (rc == 0)
         rc = es_hyp_machine_skeleton(r->core->hyp, &spec, skeleton, err);
     if (rc != 0)
@@ -99,13 +100,13 @@ static int digest_machine(struct range *r, const struct machine *m,
     return 0;
 }
 
-int frozen_find(struct range *r, struct es_err *err)
+int frozen_find(const struct range *r, struct found *found, struct es_err *err)
 {
     crypto_generichash_state state;
     unsigned char digest[32];
     char cpu[33];
     int rc = 0;
-    name_cpu(r->accel, cpu);
+    name_cpu(found->accel, cpu);
     crypto_generichash_init(&state, NULL, 0, sizeof digest);
     sum_number(&state, FROZEN_VERSION);
     sum_text(&state, r->core->info.qemu_version);
@@ -114,10 +115,10 @@ int frozen_find(struct range *r, struct es_err *err)
     rc = sum_file(&state, r->core->agent_path, err);
     for (size_t i = 0; i < r->machine_count && rc == 0; i++)
         if (r->machines[i].mould)
-            rc = digest_machine(r, &r->machines[i], &state, err);
+            rc = digest_machine(r, &r->machines[i], found, &state, err);
     crypto_generichash_final(&state, digest, sizeof digest);
     if (rc == 0)
-        sodium_bin2hex(r->frozen_key, sizeof r->frozen_key, digest, 20);
+        sodium_bin2hex(found->frozen_key, sizeof found->frozen_key, digest, 20);
     return rc;
 }
 

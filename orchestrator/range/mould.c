@@ -18,8 +18,8 @@
 #define MOULD_VERSION "1"
 #define OFF_LIMIT_MS  120000
 
-int mould_digest(struct range *r, int node_index, unsigned char digest[32],
-                 struct es_err *err)
+int mould_digest(const struct range *r, const struct es_image *image, int node_index,
+                 unsigned char digest[32], struct es_err *err)
 {
     const struct es_node *node = &r->scenario->nodes[node_index];
     crypto_generichash_state state;
@@ -27,7 +27,7 @@ int mould_digest(struct range *r, int node_index, unsigned char digest[32],
     int rc = 0;
     crypto_generichash_init(&state, NULL, 0, 32);
     sum_text(&state, "mould " MOULD_VERSION);
-    sum_text(&state, r->images[node_index].digest);
+    sum_text(&state, image->digest);
     sum_text(&state, node->name);
     sum_number(&state, node->disk_bytes);
     for (size_t i = 0; i < node->account_count; i++) {
@@ -57,16 +57,16 @@ int mould_digest(struct range *r, int node_index, unsigned char digest[32],
     return rc;
 }
 
-int mould_hashes(struct range *r, struct es_err *err)
+int mould_hashes(const struct range *r, struct found *found, struct es_err *err)
 {
     for (size_t n = 0; n < r->scenario->nodes_count; n++) {
         if (r->scenario->nodes[n].setup_count == 0)
             continue;
         unsigned char digest[32];
-        int rc = mould_digest(r, (int)n, digest, err);
+        int rc = mould_digest(r, &found->images[n], (int)n, digest, err);
         if (rc != 0)
             return rc;
-        sodium_bin2hex(r->mould_hash[n], sizeof r->mould_hash[n], digest, 20);
+        sodium_bin2hex(found->mould_hash[n], sizeof found->mould_hash[n], digest, 20);
     }
     return 0;
 }
