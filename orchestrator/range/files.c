@@ -89,7 +89,8 @@ static int copy_entry(struct copy *copy, const char *from, const char *to, int d
     copy->bytes += st.st_size;
     if (++copy->files > COPY_FILES_MAX || copy->bytes > COPY_BYTES_MAX)
         return es_err_set(err, ES_ELIMIT,
-                          "the scenario's folder holds more than %d files or %lld MiB",
+                          "the scenario's folder, which is kept with its range, holds "
+                          "more than %d files or %lld MiB: give it a folder of its own",
                           COPY_FILES_MAX, COPY_BYTES_MAX >> 20);
     return copy_file(from, to, &st, err);
 }
