@@ -161,6 +161,10 @@ void load_scenario(struct es_range_core *core, const struct bring_request *reque
     const char *name = rc == 0 && request->name == NULL ? original->name : request->name;
     if (rc == 0 && load_has(core, name))
         rc = es_err_set(&err, ES_EBUSY, "range %s is being worked on; wait for it", name);
+    else if (rc == 0 && es_str_eq(name, MOULD_RANGE) && !request->moulds_only)
+        rc = es_err_set(&err, ES_EINVAL,
+                        "in a range %s moulds are built; name this one with --range",
+                        name);
     else if (rc == 0 && (old = core_find_range(core, name)) != NULL)
         rc = check_old(old, request, original, &err);
     else if (rc == 0 && !es_str_is_name(name, ES_NAME_MAX))

@@ -318,7 +318,9 @@ void es_range_call_mould_rm(struct es_range_core *core, const json_t *params,
 /* ---------------------------------------------------------------- build */
 
 struct build {
+    struct es_range_core *core;
     struct es_reply *reply;
+    json_t *params;
     struct es_err err;
     char key[MOULD_KEY_MAX];
 };
@@ -329,6 +331,7 @@ static void build_answer(struct build *build)
         build->reply->fail(build->reply, &build->err);
     else
         build->reply->done(build->reply, json_pack("{s:s}", "key", build->key));
+    json_decref(build->params);
     es_free(build);
 }
 
@@ -361,14 +364,41 @@ static void on_progress(json_t *event, void *arg)
     build->reply->progress(build->reply, event);
 }
 
+static void begin_build(struct build *build)
+{
+    struct bring_request request = {
+        .file = json_string_value(json_object_get(build->params, "file")),
+        .name = MOULD_RANGE,
+        .accel = json_string_value(json_object_get(build->params, "accel")),
+        .teams = 1,
+        .mode = MODE_FORK,
+        .moulds_only = true,
+        .done = on_built,
+        .progress = on_progress,
+        .arg = build};
+    bring_up(build->core, &request);
+}
+
+static void on_left_down(void *arg, int status, const struct es_err *err, json_t *removed)
+{
+    struct build *build = arg;
+    json_decref(removed);
+    if (status == 0) {
+        begin_build(build);
+        return;
+    }
+    build->err = *err;
+    build_answer(build);
+}
+
+/* Its range ends with it: one that stands idle was left by a core that ended. */
 void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
                                struct es_reply *reply)
 {
+    struct range *left = core_find_range(core, MOULD_RANGE);
     struct build *build;
-    if (core_find_range(core, MOULD_RANGE) != NULL) { /* ends with the build */
-        reply_fail_new(reply, ES_EEXIST,
-                       "moulds are built in a range " MOULD_RANGE
-                       ", and one is there; take it down first");
+    if (left != NULL && range_is_busy(left)) {
+        reply_fail_new(reply, ES_EBUSY, "moulds are being built; wait for it");
         return;
     }
     build = es_calloc(1, sizeof *build);
@@ -376,16 +406,10 @@ void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
         reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
         return;
     }
-    build->reply = reply;
-    struct bring_request request = {
-        .file = json_string_value(json_object_get(params, "file")),
-        .name = MOULD_RANGE,
-        .accel = json_string_value(json_object_get(params, "accel")),
-        .teams = 1,
-        .mode = MODE_FORK,
-        .moulds_only = true,
-        .done = on_built,
-        .progress = on_progress,
-        .arg = build};
-    bring_up(core, &request);
+    *build =
+        (struct build){.core = core, .reply = reply, .params = json_deep_copy(params)};
+    if (left != NULL)
+        range_down(left, true, on_left_down, build);
+    else
+        begin_build(build);
 }
