@@ -136,6 +136,24 @@ START_TEST(a_folder_that_cannot_be_copied_is_told)
 }
 END_TEST
 
+START_TEST(names_that_no_range_has)
+{
+    static const char *const names[] = {"mould", "no/name", "-x"};
+    cw_open(&w, scenario, 1);
+    cw_agents(&w, true);
+    cw_start(&w);
+    for (size_t i = 0; i < ES_COUNT(names); i++) {
+        json_t *params = up_params();
+        json_object_set_new(params, "range", json_string(names[i]));
+        ck_assert_int_eq(cw_try(&w, "up", params), ES_EINVAL);
+        ck_assert_ptr_nonnull(strstr(w.err.msg, names[i]));
+    }
+    ck_assert_uint_eq(count_ranges(), 0);
+    cw_end(&w);
+    cw_close(&w);
+}
+END_TEST
+
 Suite *load_suite(void);
 Suite *load_suite(void)
 {
@@ -144,6 +162,7 @@ Suite *load_suite(void)
     tcase_set_timeout(tc, 200);
     tcase_add_test(tc, the_core_goes_on_while_a_scenario_is_copied);
     tcase_add_test(tc, the_core_ends_while_a_scenario_is_copied);
+    tcase_add_test(tc, names_that_no_range_has);
     tcase_add_test(tc, a_folder_that_cannot_be_copied_is_told);
     suite_add_tcase(suite, tc);
     return suite;

@@ -532,7 +532,8 @@ static json_t *for_range(json_t *params)
 {
     if (params == NULL)
         params = json_object();
-    json_object_set_new(params, "range", json_string(CORE_RANGE));
+    if (json_object_get(params, "range") == NULL)
+        json_object_set_new(params, "range", json_string(CORE_RANGE));
     return params;
 }
 
