@@ -119,7 +119,8 @@ $(B)/bin/enshu-tests: $(TEST_OBJ) $(B)/gen/test_main.c $(AGENT_LIB) $(LIB) | $(B
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_OBJ) $(B)/gen/test_main.c $(AGENT_LIB) $(LIB) $(LDFLAGS) $(LDLIBS) $(CHECK_LIBS) -o $@
 
-TEST_ENV = ENSHU_BIN=$(abspath $(B)/bin) ENSHU_TOP=$(abspath .)
+TEST_ENV = ENSHU_BIN=$(abspath $(B)/bin) ENSHU_TOP=$(abspath .) \
+	TSAN_OPTIONS=suppressions=$(abspath tests/tsan.supp)
 check: all $(B)/bin/enshu-tests
 	$(TEST_ENV) $(B)/bin/enshu-tests $(DIRS)
 
