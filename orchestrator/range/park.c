@@ -76,18 +76,30 @@ void park_progress(struct machine *m)
         p->reply->progress(p->reply, machine_progress_json(m));
 }
 
+static void on_committed(void *arg, int status, const struct es_err *err, int64_t pos)
+{
+    struct range *r = arg;
+    (void)pos;
+    if (r->phase == R_LEAVING)
+        return;
+    if (status != 0)
+        es_log_error("range %s: %s", r->name, err->msg);
+    park_note(r->park, status, err);
+    r->park->next(r->park);
+}
+
 void park_event(struct park *p, enum es_park_event what, const char *reason,
-                void (*committed)(void *range, int status, const struct es_err *err,
-                                  int64_t pos))
+                void (*next)(struct park *p))
 {
     struct es_event event = {
         .type = ES_EV_PARK, .team = -1, .subject = -1, .a = (int)what};
     struct es_err err = {0};
     const char *id;
+    p->next = next;
     int rc =
         person_id(p->range, json_string_value(json_object_get(p->who, "by")), &id, &err);
     if (rc != 0) {
-        committed(p->range, rc, &err, 0);
+        on_committed(p->range, rc, &err, 0);
         return;
     }
     json_t *json = json_deep_copy(p->who);
@@ -96,23 +108,31 @@ void park_event(struct park *p, enum es_park_event what, const char *reason,
         json_object_set_new(json, "reason", json_string(reason));
     char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    rc = text != NULL ? range_event(p->range, &event, text, NULL, committed, p->range)
+    rc = text != NULL ? range_event(p->range, &event, text, NULL, on_committed, p->range)
                       : ES_ENOMEM;
     if (rc != 0) {
         range_event_refused(p->range, rc, &err);
-        committed(p->range, rc, &err, 0);
+        on_committed(p->range, rc, &err, 0);
     }
 }
 
+static void after_job(struct job *job)
+{
+    struct range *r = job->arg;
+    if (!range_release(r))
+        r->park->next(r->park);
+}
+
 void park_job(struct park *p, const char *what, void (*work)(struct job *job),
-              void (*after)(struct job *job))
+              void (*next)(struct park *p))
 {
     struct range *r = p->range;
-    p->job = (struct job){.what = what, .work = work, .after = after, .arg = r};
+    p->next = next;
+    p->job = (struct job){.what = what, .work = work, .after = after_job, .arg = r};
     range_hold(r);
     if (job_start(r->core, &p->job, &p->job.err) != 0) {
         p->job.status = p->job.err.code;
-        after(&p->job);
+        after_job(&p->job);
     }
 }
 
@@ -173,19 +193,13 @@ static json_t *result_of(const struct park *p)
                      (json_int_t)(uv_now(r->core->loop) - p->began_ms));
 }
 
-static void on_parked(void *arg, int status, const struct es_err *err, int64_t pos)
+static void after_parked(struct park *p)
 {
-    struct range *r = arg;
-    struct park *p = r->park;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    park_note(p, status, err);
     if (p->failed) {
         park_undo(p);
         return;
     }
-    es_log_info("range %s: parked, %zu machines in %lld MiB", r->name, p->machines,
+    es_log_info("range %s: parked, %zu machines in %lld MiB", p->range->name, p->machines,
                 (long long)(p->bytes >> 20));
     park_finish(p, R_PARKED, result_of(p));
 }
@@ -203,16 +217,13 @@ static void work_flush(struct job *job)
         close(fd);
 }
 
-static void after_flush(struct job *job)
+static void after_flush(struct park *p)
 {
-    struct range *r = job->arg;
-    if (range_release(r))
-        return;
-    park_note(r->park, job->status, &job->err);
-    if (r->park->failed)
-        park_undo(r->park);
+    park_note(p, p->job.status, &p->job.err);
+    if (p->failed)
+        park_undo(p);
     else
-        park_event(r->park, ES_PARK_PARKED, NULL, on_parked);
+        park_event(p, ES_PARK_PARKED, NULL, after_parked);
 }
 
 /* ---------------------------------------------------------------- saving */
@@ -300,27 +311,19 @@ static void suspend_machines(struct park *p)
 
 /* ---------------------------------------------------------------- the intent */
 
-static void on_intent(void *arg, int status, const struct es_err *err, int64_t pos)
+static void after_intent(struct park *p)
 {
-    struct range *r = arg;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    park_note(r->park, status, err);
-    if (r->park->failed)
-        park_undo(r->park);
+    if (p->failed)
+        park_undo(p);
     else
-        suspend_machines(r->park);
+        suspend_machines(p);
 }
 
-static void after_folder(struct job *job)
+static void after_folder(struct park *p)
 {
-    struct range *r = job->arg;
-    struct park *p = r->park;
+    struct range *r = p->range;
     struct es_err err = {0};
-    if (range_release(r))
-        return;
-    park_note(p, job->status, &job->err);
+    park_note(p, p->job.status, &p->job.err);
     if (!p->failed && r->clock.state == ES_CLOCK_RUNNING)
         park_note(p,
                   range_clock_move(r, ES_CLOCK_PAUSED,
@@ -330,7 +333,7 @@ static void after_folder(struct job *job)
     if (p->failed)
         park_undo(p);
     else
-        park_event(p, ES_PARK_PARKING, NULL, on_intent);
+        park_event(p, ES_PARK_PARKING, NULL, after_intent);
 }
 
 static void work_folder(struct job *job)

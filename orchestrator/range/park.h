@@ -27,12 +27,12 @@ struct park {
     size_t at, waiting, wide;
     bool walking;
     void (*one)(struct park *p, struct machine *m);
-    void (*next)(struct park *p);
-    bool failed;         /* a step of a machine, or the ledger */
-    bool undoing;        /* it cannot be parked */
-    bool disconnected;   /* libvirt is gone: it is mended when it is back */
-    struct es_err first; /* the first failure */
-    size_t machines;     /* saved or restored */
+    void (*next)(struct park *p); /* after the walk, the job or the commit under way */
+    bool failed;                  /* a step of a machine, or the ledger */
+    bool undoing;                 /* it cannot be parked */
+    bool disconnected;            /* libvirt is gone: it is mended when it is back */
+    struct es_err first;          /* the first failure */
+    size_t machines;              /* saved or restored */
     int64_t bytes;
     uint64_t began_ms;
 };
@@ -45,12 +45,12 @@ void park_each(struct park *p, enum machine_state state, size_t wide,
 void park_arrived(struct park *p);
 void park_note(struct park *p, int status, const struct es_err *err);
 void park_tell(struct park *p, const char *text);
-/* Commits a step; `committed` gets the range. Returns as range_event. */
+/* Commits a step; a failure is noted. */
 void park_event(struct park *p, enum es_park_event what, const char *reason,
-                void (*committed)(void *range, int status, const struct es_err *err,
-                                  int64_t pos));
+                void (*next)(struct park *p));
+/* Work gets the range; how it ended `next` finds in p->job. */
 void park_job(struct park *p, const char *what, void (*work)(struct job *job),
-              void (*after)(struct job *job));
+              void (*next)(struct park *p));
 /* Ends it with the range in this phase; answers with what failed first, else with `result`
  * (taken). */
 void park_finish(struct park *p, enum range_phase phase, json_t *result);

@@ -24,16 +24,12 @@ static void work_clear(struct job *job)
     job->status = parked_clear(job->arg, &job->err);
 }
 
-static void after_clear(struct job *job)
+static void after_clear(struct park *p)
 {
-    struct range *r = job->arg;
-    struct park *p = r->park;
-    if (range_release(r))
-        return;
-    if (job->status != 0)
-        es_log_warn("range %s: %s", r->name, job->err.msg);
+    if (p->job.status != 0)
+        es_log_warn("range %s: %s", p->range->name, p->job.err.msg);
     if (!p->failed)
-        es_log_info("range %s: unparked, %zu machines", r->name, p->machines);
+        es_log_info("range %s: unparked, %zu machines", p->range->name, p->machines);
     park_finish(p, R_UP, result_of(p));
 }
 
@@ -103,14 +99,9 @@ static void restore_machine(struct park *p, struct machine *m, es_hyp_done on_re
 
 /* ---------------------------------------------------------------- parked as before */
 
-static void on_returned(void *arg, int status, const struct es_err *err, int64_t pos)
+static void after_return(struct park *p)
 {
-    struct range *r = arg;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    park_note(r->park, status, err);
-    park_finish(r->park, R_PARKED, json_object());
+    park_finish(p, R_PARKED, json_object());
 }
 
 static void after_end(struct park *p)
@@ -119,7 +110,7 @@ static void after_end(struct park *p)
         park_finish(p, R_UNPARKING, NULL);
     else
         park_event(p, ES_PARK_PARKED, p->failed ? p->first.msg : "the core had ended",
-                   on_returned);
+                   after_return);
 }
 
 /* One that stays is ended when it is restored again. */
@@ -157,17 +148,12 @@ void park_return(struct park *p)
 
 /* ---------------------------------------------------------------- unpark */
 
-static void on_unparked(void *arg, int status, const struct es_err *err, int64_t pos)
+static void after_unparked(struct park *p)
 {
-    struct range *r = arg;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    park_note(r->park, status, err);
-    if (status != 0)
-        park_return(r->park);
+    if (p->failed)
+        park_return(p);
     else
-        resume_machines(r->park);
+        resume_machines(p);
 }
 
 static void after_restore(struct park *p)
@@ -177,7 +163,7 @@ static void after_restore(struct park *p)
     else if (p->failed)
         park_return(p);
     else
-        park_event(p, ES_PARK_UNPARKED, NULL, on_unparked);
+        park_event(p, ES_PARK_UNPARKED, NULL, after_unparked);
 }
 
 static void on_restored(void *ctx, int status, const struct es_err *err)
@@ -219,14 +205,9 @@ static void on_ground(struct range *r, int status, const struct es_err *err, voi
     }
 }
 
-static void on_intent(void *arg, int status, const struct es_err *err, int64_t pos)
+static void after_intent(struct park *p)
 {
-    struct range *r = arg;
-    struct park *p = r->park;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    park_note(p, status, err);
+    struct range *r = p->range;
     if (p->failed) {
         park_finish(p, R_PARKED, NULL);
         return;
@@ -265,7 +246,7 @@ static void on_info(void *ctx, int status, const struct es_hyp_info *info,
         p->disconnected = false; /* nothing was begun */
         park_finish(p, R_PARKED, NULL);
     } else
-        park_event(p, ES_PARK_UNPARKING, NULL, on_intent);
+        park_event(p, ES_PARK_UNPARKING, NULL, after_intent);
 }
 
 void es_range_call_unpark(struct es_range_core *core, const json_t *params,
@@ -298,29 +279,17 @@ void es_range_call_unpark(struct es_range_core *core, const json_t *params,
 
 /* ---------------------------------------------------------------- a parking undone */
 
-static void on_undone(void *arg, int status, const struct es_err *err, int64_t pos)
+/* Before the ledger says that they run: a core that comes after must find no file then.
+ * They run on even if it cannot say so. */
+static void after_undo_clear(struct park *p)
 {
-    struct range *r = arg;
-    (void)pos;
-    if (r->phase == R_LEAVING)
-        return;
-    if (status != 0) /* said when the ledger was lost; they run on all the same */
-        es_log_error("range %s: %s", r->name, err->msg);
-    resume_machines(r->park);
-}
-
-/* Before the ledger says that they run: a core that comes after must find no file then. */
-static void after_undo_clear(struct job *job)
-{
-    struct range *r = job->arg;
-    if (range_release(r))
-        return;
-    if (job->status != 0)
-        es_log_warn("range %s: %s", r->name, job->err.msg);
+    struct range *r = p->range;
+    if (p->job.status != 0)
+        es_log_warn("range %s: %s", r->name, p->job.err.msg);
     for (size_t i = 0; i < r->machine_count; i++)
         if (machine_state(&r->machines[i]) == M_PARKING)
             machine_set(&r->machines[i], M_WAKING, "suspended");
-    park_event(r->park, ES_PARK_UNPARKED, r->park->first.msg, on_undone);
+    park_event(p, ES_PARK_UNPARKED, p->first.msg, resume_machines);
 }
 
 static void after_undo(struct park *p)
