@@ -103,6 +103,12 @@ json_t *exercise_json(const char *fmt, ...)
     return json;
 }
 
+void in_guest(char dst[TEXT_MAX], const char *machine, const char *line)
+{
+    exercise_do("exec %s -- sh -c '%s'", machine, line);
+    ck_assert_int_eq(es_str_printf(dst, TEXT_MAX, "%s", exercise_out), 0);
+}
+
 const char *exercise_nest(const char *fmt, ...)
 {
     char words[1400];

@@ -17,7 +17,8 @@
 #include "enshu/common/str.h"
 
 #define EXERCISE_OUT_MAX (1U << 20)
-#define EXERCISE_WAIT_S  180 /* generous: hosts without KVM, beside a build */
+#define TEXT_MAX         8192 /* of what a guest prints */
+#define EXERCISE_WAIT_S  180  /* generous: hosts without KVM, beside a build */
 
 struct exercise {
     char dir[64], state[80], uri[160], images[1024];
@@ -44,6 +45,8 @@ int exercise_try(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const char *exercise_do(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* `enshu … --json`, which must succeed; a new reference. */
 json_t *exercise_json(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A shell line in a guest of the range, which must succeed; what it printed. */
+void in_guest(char dst[TEXT_MAX], const char *machine, const char *line);
 /* A command inside the nest, and virsh on its libvirt; must succeed. */
 const char *exercise_nest(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const char *exercise_virsh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

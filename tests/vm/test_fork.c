@@ -17,15 +17,6 @@
 
 /* ------------------------------------------------------------------ in words */
 
-#define TEXT_MAX 8192
-
-/* A shell line in a guest of the range, which must succeed; what it printed. */
-static void in_guest(char dst[TEXT_MAX], const char *machine, const char *line)
-{
-    exercise_do("exec %s -- sh -c '%s'", machine, line);
-    ck_assert_int_eq(es_str_printf(dst, TEXT_MAX, "%s", exercise_out), 0);
-}
-
 /* The scenario with and, in `teams`, without its machine that all teams share: the same
  * moulds, sooner up. */
 static const char *scenario(const char *range)

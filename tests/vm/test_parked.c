@@ -12,15 +12,7 @@
 
 #include "../support/exercise.h"
 
-#define LIMIT_S  300
-#define TEXT_MAX 8192
-
-/* A shell line in a guest, which must succeed; what it printed. */
-static void in_guest(char dst[TEXT_MAX], const char *machine, const char *line)
-{
-    exercise_do("exec %s -- sh -c '%s'", machine, line);
-    ck_assert_int_eq(es_str_printf(dst, TEXT_MAX, "%s", exercise_out), 0);
-}
+#define LIMIT_S 300
 
 static void make_scenario(void)
 {
