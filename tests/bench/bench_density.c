@@ -308,42 +308,20 @@ static json_t *fill(const char *path)
 
 /* ------------------------------------------------------------------ main */
 
-static int read_option(const char *word)
-{
-    static const struct {
-        const char *name;
-        int64_t *number, min, max;
-    } known[] = {{"memory", &options.memory, 32, 65536},
-                 {"teams", &options.teams, 1, ES_PLAN_TEAMS_MAX},
-                 {"nodes", &options.nodes, 1, 200},
-                 {"minutes", &options.minutes, 0, 1440},
-                 {"every", &options.every, 1, 3600},
-                 {"users", &options.users, 0, 20},
-                 {"fill", &options.fill, 0, 16 << 20},
-                 {"step", &options.step, 1, ES_PLAN_TEAMS_MAX}};
-    const char *value = strchr(word, '=');
-    if (value == NULL)
-        return ES_EINVAL;
-    if (es_str_starts(word, "image=")) {
-        options.image = value + 1;
-        return 0;
-    }
-    for (size_t i = 0; i < ES_COUNT(known); i++)
-        if (strlen(known[i].name) == (size_t)(value - word) &&
-            es_str_starts(word, known[i].name))
-            return es_str_int(value + 1, known[i].min, known[i].max, known[i].number);
-    return ES_EINVAL;
-}
-
 int main(int argc, char **argv)
 {
+    static const struct lab_option known[] = {
+        {"image", &options.image, NULL, 0, 0},
+        {"memory", NULL, &options.memory, 32, 65536},
+        {"teams", NULL, &options.teams, 1, ES_PLAN_TEAMS_MAX},
+        {"nodes", NULL, &options.nodes, 1, 200},
+        {"minutes", NULL, &options.minutes, 0, 1440},
+        {"every", NULL, &options.every, 1, 3600},
+        {"users", NULL, &options.users, 0, 20},
+        {"fill", NULL, &options.fill, 0, 16 << 20},
+        {"step", NULL, &options.step, 1, ES_PLAN_TEAMS_MAX}};
     char path[128];
-    for (int i = 1; i < argc; i++)
-        if (read_option(argv[i]) != 0) {
-            fprintf(stderr, "bench-density: %s; its first lines say what there is\n",
-                    argv[i]);
-            return 64;
-        }
+    lab_options("density", known, ES_COUNT(known), argc, argv);
     es_wire_use_allocator();
     lab_open("density", NULL);
     setenv("ENSHU_STATE", lab.state, 1); /* for words behind `--`, where no option is */

@@ -474,51 +474,28 @@ static json_t *measure_peer(void)
 
 /* ------------------------------------------------------------------ main */
 
-static int read_option(const char *word)
-{
-    static const struct {
-        const char *name;
-        const char **text;
-        int64_t *number, most;
-    } known[] = {{"parts", &options.parts, NULL, 0},
-                 {"image", &options.image, NULL, 0},
-                 {"parallel", &options.parallel, NULL, 0},
-                 {"memory", NULL, &options.memory, 65536},
-                 {"runs", NULL, &options.runs, RUNS_MAX},
-                 {"boots", NULL, &options.boots, RUNS_MAX / 2},
-                 {"crowds", NULL, &options.crowds, RUNS_MAX},
-                 {"teams", NULL, &options.teams, ES_PLAN_TEAMS_MAX},
-                 {"nodes", NULL, &options.nodes, 200},
-                 {"resets", NULL, &options.resets, RUNS_MAX},
-                 {"forks", NULL, &options.forks, 1000000},
-                 {"batch", NULL, &options.batch, ES_PLAN_TEAMS_MAX}};
-    size_t len = strcspn(word, "=");
-    for (size_t i = 0; i < ES_COUNT(known) && word[len] == '='; i++) {
-        if (strlen(known[i].name) != len || strncmp(known[i].name, word, len) != 0)
-            continue;
-        if (known[i].text != NULL)
-            *known[i].text = word + len + 1;
-        else
-            return es_str_int(word + len + 1, 1, known[i].most, known[i].number);
-        return 0;
-    }
-    return -1;
-}
-
 int main(int argc, char **argv)
 {
+    static const struct lab_option known[] = {
+        {"parts", &options.parts, NULL, 0, 0},
+        {"image", &options.image, NULL, 0, 0},
+        {"parallel", &options.parallel, NULL, 0, 0},
+        {"memory", NULL, &options.memory, 1, 65536},
+        {"runs", NULL, &options.runs, 1, RUNS_MAX},
+        {"boots", NULL, &options.boots, 1, RUNS_MAX / 2},
+        {"crowds", NULL, &options.crowds, 1, RUNS_MAX},
+        {"teams", NULL, &options.teams, 1, ES_PLAN_TEAMS_MAX},
+        {"nodes", NULL, &options.nodes, 1, 200},
+        {"resets", NULL, &options.resets, 1, RUNS_MAX},
+        {"forks", NULL, &options.forks, 1, 1000000},
+        {"batch", NULL, &options.batch, 1, ES_PLAN_TEAMS_MAX}};
     static const struct {
         const char *name;
         json_t *(*measure)(void);
     } parts[] = {{"floor", measure_floor},   {"boot", measure_boot},
                  {"crowd", measure_crowd},   {"reset", measure_reset},
                  {"safety", measure_safety}, {"peer", measure_peer}};
-    for (int i = 1; i < argc; i++)
-        if (read_option(argv[i]) != 0) {
-            fprintf(stderr, "bench-fork: %s; its first lines say what there is\n",
-                    argv[i]);
-            return 64;
-        }
+    lab_options("fork", known, ES_COUNT(known), argc, argv);
     es_wire_use_allocator();
     lab_open("fork", hand_kill);
     fprintf(stderr, "forks\n");

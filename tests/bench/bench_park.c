@@ -150,34 +150,15 @@ static json_t *measure(void)
 
 /* ------------------------------------------------------------------ main */
 
-static int read_option(const char *word)
-{
-    static const struct {
-        const char *name;
-        int64_t *number, most;
-    } known[] = {{"memory", &options.memory, 65536},
-                 {"teams", &options.teams, ES_PLAN_TEAMS_MAX},
-                 {"nodes", &options.nodes, 200},
-                 {"runs", &options.runs, RUNS_MAX}};
-    size_t len = strcspn(word, "=");
-    if (word[len] == '=' && strncmp(word, "image", len) == 0 && len == 5) {
-        options.image = word + len + 1;
-        return 0;
-    }
-    for (size_t i = 0; i < ES_COUNT(known) && word[len] == '='; i++)
-        if (strlen(known[i].name) == len && strncmp(known[i].name, word, len) == 0)
-            return es_str_int(word + len + 1, 1, known[i].most, known[i].number);
-    return -1;
-}
-
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++)
-        if (read_option(argv[i]) != 0) {
-            fprintf(stderr, "bench-park: %s; its first lines say what there is\n",
-                    argv[i]);
-            return 64;
-        }
+    static const struct lab_option known[] = {
+        {"image", &options.image, NULL, 0, 0},
+        {"memory", NULL, &options.memory, 1, 65536},
+        {"teams", NULL, &options.teams, 1, ES_PLAN_TEAMS_MAX},
+        {"nodes", NULL, &options.nodes, 1, 200},
+        {"runs", NULL, &options.runs, 1, RUNS_MAX}};
+    lab_options("park", known, ES_COUNT(known), argc, argv);
     es_wire_use_allocator();
     lab_open("park", NULL);
     fprintf(stderr, "park\n");

@@ -143,6 +143,32 @@ static void start_core(void)
     }
 }
 
+static bool read_option(const struct lab_option *known, size_t count, const char *word)
+{
+    size_t len = strcspn(word, "=");
+    for (size_t i = 0; i < count && word[len] == '='; i++) {
+        if (strlen(known[i].name) != len || strncmp(known[i].name, word, len) != 0)
+            continue;
+        if (known[i].text == NULL)
+            return es_str_int(word + len + 1, known[i].least, known[i].most,
+                              known[i].number) == 0;
+        *known[i].text = word + len + 1;
+        return true;
+    }
+    return false;
+}
+
+void lab_options(const char *bench, const struct lab_option *known, size_t count,
+                 int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (!read_option(known, count, argv[i])) {
+            fprintf(stderr, "bench-%s: %s; its first lines say what there is\n", bench,
+                    argv[i]);
+            exit(64);
+        }
+}
+
 void lab_open(const char *name, void (*also_end)(void))
 {
     const char *images = getenv("BENCH_IMAGES");

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -66,6 +67,15 @@ struct lab {
     const char *name, *bin, *top;
 };
 extern struct lab lab;
+
+/* NAME=VALUE words of the command line: texts, and numbers from `least` to `most`. */
+struct lab_option {
+    const char *name, **text;
+    int64_t *number, least, most;
+};
+/* Ends the program, with 64, at a word that is none of them. */
+void lab_options(const char *bench, const struct lab_option *known, size_t count,
+                 int argc, char **argv);
 
 /* Makes the folders and starts the core; `also_end` (may be NULL) is called before its
  * end. */

@@ -49,8 +49,7 @@ run_one() {
     [ "$name" != fill ] || program=density
     printf '\n== %s (load %s)\n' "$name" "$(cut -d' ' -f1 /proc/loadavg)"
     if { [ "$name" = boot ] && [ ${#boots[@]} -eq 0 ]; } ||
-        { [ "$name" = density ] && [ -z "$density" ]; } ||
-        { [ "$name" = fill ] && [ -z "$fill" ]; }; then
+        { [ "$program" = density ] && [ ${#words[@]} -eq 0 ]; }; then
         echo "  left out"
         return
     fi
