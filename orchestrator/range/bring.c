@@ -2,15 +2,12 @@
  * all machines at a time, as many booting as the host carries. Called again for a range
  * that stands half, it drives only what is missing. */
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "capacity.h"
 #include "fanout.h"
 #include "inner.h"
 #include "moulds.h"
-#include "programme.h"
 
 struct bring {
     struct range *range;

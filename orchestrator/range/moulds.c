@@ -402,12 +402,14 @@ void es_range_call_mould_build(struct es_range_core *core, const json_t *params,
         return;
     }
     build = es_calloc(1, sizeof *build);
-    if (build == NULL) {
+    json_t *kept = json_deep_copy(params);
+    if (build == NULL || kept == NULL) {
+        es_free(build);
+        json_decref(kept);
         reply_fail_new(reply, ES_ENOMEM, "out of memory; free some and try again");
         return;
     }
-    *build =
-        (struct build){.core = core, .reply = reply, .params = json_deep_copy(params)};
+    *build = (struct build){.core = core, .reply = reply, .params = kept};
     if (left != NULL)
         range_down(left, true, on_left_down, build);
     else
